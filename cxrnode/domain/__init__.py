@@ -1,0 +1,1 @@
+"""Values and rules of the line: standard library, numpy and scipy.ndimage only; no clock, no I/O."""

@@ -1,0 +1,93 @@
+"""The life of a delivery: one evidence object on its way to one destination.
+
+Theory of operation. A delivery is PENDING in the same transaction that completes its job. A claim leases it
+(SENDING); an expired lease is claimed again. A C-STORE that the peer took makes it SENT. Where the destination
+commits, the storage commitment transaction is recorded before N-ACTION goes out, and the N-EVENT-REPORT brings it
+to COMMITTED, or back to PENDING for what the archive says it does not hold. A report that never comes is asked for
+again when its time is over. Without commitment SENT is final, and is never called committed. PARKED waits for an
+operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cxrnode.domain.identity import AETitle
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "PENDING"
+    SENDING = "SENDING"
+    SENT = "SENT"
+    COMMITTED = "COMMITTED"
+    PARKED = "PARKED"
+
+
+class DeliveryEvent(StrEnum):
+    """What can happen to a delivery."""
+
+    CLAIM = "claim"
+    STORED = "stored"
+    RETRY = "retry"
+    PARK = "park"
+    COMMIT = "commit"
+    NOT_HELD = "not_held"
+    """The archive's report says it does not have the object."""
+    REQUEUE = "requeue"
+
+
+DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] = {
+    (DeliveryState.PENDING, DeliveryEvent.CLAIM): DeliveryState.SENDING,
+    (DeliveryState.SENDING, DeliveryEvent.CLAIM): DeliveryState.SENDING,
+    (DeliveryState.SENDING, DeliveryEvent.STORED): DeliveryState.SENT,
+    (DeliveryState.SENDING, DeliveryEvent.RETRY): DeliveryState.PENDING,
+    (DeliveryState.SENDING, DeliveryEvent.PARK): DeliveryState.PARKED,
+    (DeliveryState.SENT, DeliveryEvent.COMMIT): DeliveryState.COMMITTED,
+    (DeliveryState.SENT, DeliveryEvent.NOT_HELD): DeliveryState.PENDING,
+    (DeliveryState.SENT, DeliveryEvent.PARK): DeliveryState.PARKED,
+    (DeliveryState.PARKED, DeliveryEvent.REQUEUE): DeliveryState.PENDING,
+}
+
+
+class CommitmentPolicy(StrEnum):
+    """Whether a destination is asked to commit (storage commitment push model, PS3.4 Annex J)."""
+
+    REQUIRED = "required"
+    """Asked; a destination that does not offer it parks the delivery."""
+    IF_OFFERED = "if_offered"
+    NONE = "none"
+
+
+class Geometry(StrEnum):
+    """Which geometry a SEG on a radiograph carries; see the decision record on it."""
+
+    VIEWER = "viewer"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A configured AE that gets evidence. `not_analysed` asks for SRs that only say why nothing was analysed."""
+
+    name: str
+    ae_title: AETitle
+    host: str
+    port: int
+    commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
+    geometry: Geometry = Geometry.VIEWER
+    not_analysed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A claimed delivery. `attempt` fences what is marked on it."""
+
+    row: int
+    destination: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    key: str
+    attempt: int

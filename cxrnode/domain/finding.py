@@ -1,0 +1,179 @@
+"""What the models said, and what the node says about it.
+
+A Prediction is what a network said, in the source's own rows and columns, before judgment. Regions,
+measurements and findings are statements a radiologist could read, each with its caveats. Promises that
+nothing here depends on anything but the prediction, the image and the model's card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrnode.domain.selection import View
+from cxrnode.domain.study import Instance
+
+Mask = NDArray[np.bool_]
+"""A boolean plane (rows, columns), C-contiguous, on the source's stored rows and columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """All of a model that can change an answer: part of the identity of every object made with it (law 4).
+
+    `digest` covers weights and configuration; `backend` names device kind, framework and its version, precision,
+    and the batch shape where that matters.
+    """
+
+    name: str
+    version: str
+    digest: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A box in source image coordinates, corner based: (0.5, 0.5) is the centre of the first pixel (PS3.3 C.10.5)."""
+
+    label: str
+    probability: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What one model said of one image. `masks` by label, `scores` are image-level probabilities by label."""
+
+    model: ModelIdentity
+    masks: tuple[tuple[str, Mask], ...] = ()
+    scores: tuple[tuple[str, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one model gave no prediction: `code` is a key of REASONS; `transient` means another attempt may help."""
+
+    code: str
+    detail: str = ""
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImagePrediction:
+    """The answers on one image, in the order of the models asked for.
+
+    `preview` is the display image the models saw, 8 bits, long side 1024 at most, in the source's own
+    orientation; None unless it was asked for. `failure` stands for the whole image (pixels that cannot be decoded).
+    """
+
+    predictions: tuple[Prediction, ...] = ()
+    failed: tuple[tuple[str, Failure], ...] = ()
+    failure: Failure | None = None
+    preview: NDArray[np.uint8] | None = None
+
+
+class Presence(StrEnum):
+    """The judgment on a finding."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Region:
+    """A segmented structure. `label` is a key of the evidence room's table of concepts."""
+
+    label: str
+    mask: Mask
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A number with its UCUM unit. `lines` are drawn with it: polylines of (column, row) source coordinates.
+
+    `region` is the label of the region it belongs to, empty for the whole image.
+    """
+
+    name: str
+    value: float
+    unit: str
+    region: str = ""
+    lines: tuple[tuple[tuple[float, float], ...], ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A statement with a probability and the operating point it was judged by."""
+
+    name: str
+    presence: Presence
+    probability: float | None = None
+    operating_point: float | None = None
+    boxes: tuple[Box, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelResult:
+    """What one model's prediction came to on one image."""
+
+    model: ModelIdentity
+    regions: tuple[Region, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Labels of structures looked for and not found: a negative is said, not omitted."""
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageResult:
+    """All that is said about one analysed source."""
+
+    source: Instance
+    view: View
+    results: tuple[ModelResult, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+    """Models that failed on it: (model name, code of REASONS)."""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedImage:
+    """A source that was not analysed, because of `code`, a key of REASONS."""
+
+    source: Instance
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudyResult:
+    """What the report of a study states. `refused` holds candidates only, in the order of their UIDs."""
+
+    study_uid: str
+    images: tuple[ImageResult, ...]
+    refused: tuple[RefusedImage, ...] = ()
+    predecessor: str = ""
+    """SOP Instance UID of the report that this one follows."""
+
+
+def summary_of(result: ModelResult) -> dict[str, Any]:
+    """Give what a table or a script shows of a result: values by name, rounded as they are printed."""
+    numbers = {f"{m.region}.{m.name}" if m.region else m.name: round(m.value, 4) for m in result.measurements}
+    judged = {f.name: {"presence": str(f.presence), "probability": f.probability} for f in result.findings}
+    return {
+        "model": result.model.name,
+        "measurements": numbers,
+        "findings": judged,
+        "absent": list(result.absent),
+    }

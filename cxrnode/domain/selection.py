@@ -1,0 +1,296 @@
+"""Which image a model may look at, and why not.
+
+Hides how thin and contradictory the tags of real radiographs are: CR often states no view and no body part,
+and a lossy copy of the only original calls itself DERIVED. Promises one verdict an image, with a code from
+REASONS, and that nothing the node wrote, and no other secondary image, is ever chosen (law 9).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
+DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
+DX_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+RADIOGRAPH_CLASSES = frozenset({CR_STORAGE, DX_FOR_PRESENTATION, DX_FOR_PROCESSING, SECONDARY_CAPTURE})
+RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG"})
+
+OWN_MANUFACTURER = "cxrnode"
+"""What our objects say in Manufacturer: how they are known when they come back."""
+
+SMALLEST_SIDE = 256
+"""Below this many rows or columns a radiograph has lost what the models were trained to see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What selection knows of an image, as its header states it; empty or zero where it states nothing.
+
+    Text is upper case and stripped. `words` joins the free descriptions of study, series, protocol and
+    processing; `view_codes` and `region_codes` are code values (SCT or SRT).
+    """
+
+    sop_class_uid: str = ""
+    modality: str = ""
+    presentation_intent: str = ""
+    body_part: str = ""
+    region_codes: tuple[str, ...] = ()
+    view_position: str = ""
+    view_codes: tuple[str, ...] = ()
+    image_type: tuple[str, ...] = ()
+    photometric: str = ""
+    rows: int = 0
+    columns: int = 0
+    frames: int = 1
+    patient_orientation: tuple[str, ...] = ()
+    has_pixels: bool = False
+    calibrated: bool = False
+    """Whether a pixel spacing above zero is stated."""
+    species: str = ""
+    manufacturer: str = ""
+    words: str = ""
+
+
+class View(StrEnum):
+    """How the X-ray beam went, as far as the model cares."""
+
+    PA = "PA"
+    AP = "AP"
+    FRONTAL = "frontal"
+    """Frontal, direction not stated."""
+    LATERAL = "lateral"
+    OTHER = "other"
+    UNSTATED = "unstated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why an image is not analysed. `candidate`: it is a chest radiograph whose reader would want to know."""
+
+    text: str
+    candidate: bool
+
+
+REASONS: dict[str, Reason] = {
+    "unreadable_header": Reason(text="its header cannot be read", candidate=False),
+    "not_dicom": Reason(text="it is not a DICOM file", candidate=False),
+    "own": Reason(text="cxrnode wrote it", candidate=False),
+    "not_an_image": Reason(text="it is not an image", candidate=False),
+    "modality": Reason(text="it is not a projection radiograph", candidate=False),
+    "not_human": Reason(text="it is not of a human", candidate=False),
+    "not_chest": Reason(text="it is not of the chest", candidate=False),
+    "secondary": Reason(text="it is a secondary or derived image", candidate=False),
+    "for_processing": Reason(text="it is raw data for processing, not for presentation", candidate=True),
+    "lateral": Reason(text="it is a lateral view; the models read frontal views", candidate=True),
+    "view": Reason(text="it is an oblique or other special view; the models read frontal views", candidate=True),
+    "multi_frame": Reason(text="it has more than one frame", candidate=True),
+    "no_pixels": Reason(text="it has no pixels", candidate=True),
+    "colour": Reason(text="it is not a grayscale image", candidate=True),
+    "too_small": Reason(text=f"it has fewer than {SMALLEST_SIDE} rows or columns", candidate=True),
+    "unreadable": Reason(text="its pixels cannot be decoded", candidate=True),
+    "conflict": Reason(text="the same SOP Instance UID came with other pixels", candidate=True),
+    "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
+    "no_model": Reason(text="no model is enabled for its source", candidate=True),
+    "model_failed": Reason(text="the model failed on it", candidate=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suitable:
+    """A model may look at it. `caveats` are keys of CAVEATS that every statement about it carries."""
+
+    view: View
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSuitable:
+    """No model looks at it, because of `code`, a key of REASONS."""
+
+    code: str
+
+    @property
+    def reason(self) -> Reason:
+        """The reason in words."""
+        return REASONS[self.code]
+
+
+CAVEATS: dict[str, str] = {
+    "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
+    "view_unstated": "The view is not stated; a frontal view is assumed",
+    "body_part_unstated": "The body part is not stated; a chest is assumed",
+    "orientation_unstated": "The patient orientation is not stated; the patient's right is taken to be on the left of the picture",
+    "not_calibrated": "No calibrated pixel spacing: areas are shares of the image",
+    "detector_plane": "Lengths and areas are at the detector, not corrected for magnification",
+}
+
+_CHEST = re.compile(r"CHEST|THORA|\bTHX\b|LUNG|\bCXR\b|PULMO|POUMON|TORAX")
+_OTHER_PART = re.compile(
+    r"TEETH|TOOTH|DENT|\bJAW|MANDIB|SKULL|\bHEAD|SINUS|ORBIT|\bHAND|WRIST|FINGER|THUMB|FOREARM|ELBOW|HUMERUS|\bARM\b"
+    r"|SHOULDER|CLAVIC|SCAPULA|\bHIP|PELVI|FEMUR|FEMORAL|\bKNEE|PATELLA|\bLEG\b|TIBIA|FIBULA|ANKLE|\bFOOT|\bFEET|\bTOE"
+    r"|CALCAN|EXTREMITY|SPINE|SACR|COCCY|ABDOMEN|\bKUB\b|BREAST|\bRIB|STERNUM|NECK"
+)
+_ANIMAL = re.compile(r"\b(CANINE|FELINE|EQUINE|BOVINE|AVIAN|DOG|CAT|HORSE|VETERINARY)\b")
+_LATERAL = re.compile(r"\b(LAT|LATERAL|LL|RL|LLAT|RLAT)\b")
+_SPECIAL_VIEW = re.compile(r"\b(LLO|RLO|LPO|RPO|LAO|RAO|LLD|RLD|OBLIQUE|OBL|DECUBITUS|DECUB|LORDOTIC|AXIAL)\b")
+_AP = re.compile(r"\b(AP|ANTERO-?POSTERIOR)\b")
+_PA = re.compile(r"\b(PA|POSTERO-?ANTERIOR)\b")
+_FRONTAL = re.compile(r"\bFRONTAL\b")
+_DERIVED_KIND = re.compile(r"SUBTRACT|BONE|SOFT_?TISSUE|SUPPRESS|CAD|ENERGY|\bSECONDARY\b")
+
+# PS3.16 CID 4010 (View): SCT values and the SRT values they replaced.
+_VIEW_OF_CODE: dict[str, View] = {
+    "272479007": View.PA,
+    "R-10214": View.PA,
+    "399348003": View.AP,
+    "R-10206": View.AP,
+    "399033003": View.FRONTAL,
+    "R-10216": View.FRONTAL,
+    "399067008": View.LATERAL,
+    "R-10236": View.LATERAL,
+    "399173006": View.LATERAL,
+    "R-10228": View.LATERAL,
+    "399198007": View.LATERAL,
+    "R-10232": View.LATERAL,
+}
+# PS3.16 CID 4031 and its predecessors: regions that hold the chest.
+_CHEST_CODES = frozenset(
+    {
+        "816094009",
+        "43799004",
+        "51185008",
+        "T-D3000",
+        "39607008",
+        "T-28000",
+        "417437006",
+        "416550000",
+        "416319003",
+    }
+)
+
+
+def select(facts: ImageFacts) -> Suitable | NotSuitable:
+    """Decide on one image from what its header says; the first reason in the order of the checks is the one given."""
+    for check in _CHECKS:
+        code = check(facts)
+        if code:
+            return NotSuitable(code=code)
+    view = view_of(facts)
+    return Suitable(view=view, caveats=tuple(_caveats(facts, view)))
+
+
+def view_of(facts: ImageFacts) -> View:
+    """Tell the view from View Position, then the view code, then the orientation, then the descriptions."""
+    stated = _view_in(facts.view_position)
+    if stated is not View.UNSTATED:
+        return stated
+    if facts.view_codes:
+        return _VIEW_OF_CODE.get(facts.view_codes[0], View.OTHER)
+    if facts.patient_orientation and facts.patient_orientation[0][:1] in {"A", "P"}:
+        return View.LATERAL
+    return _view_in(facts.words)
+
+
+def _view_in(text: str) -> View:
+    for pattern, view in (
+        (_SPECIAL_VIEW, View.OTHER),
+        (_AP, View.AP),
+        (_PA, View.PA),
+        (_LATERAL, View.LATERAL),
+        (_FRONTAL, View.FRONTAL),
+    ):
+        if pattern.search(text):
+            return view
+    return View.UNSTATED
+
+
+def _caveats(facts: ImageFacts, view: View) -> list[str]:
+    said = {
+        "ap_view": view is View.AP,
+        "view_unstated": view is View.UNSTATED,
+        "body_part_unstated": not (facts.body_part or facts.region_codes or _CHEST.search(facts.words)),
+        "orientation_unstated": len(facts.patient_orientation) != 2,
+        "not_calibrated": not facts.calibrated,
+        "detector_plane": facts.calibrated,
+    }
+    return [caveat for caveat, holds in said.items() if holds]
+
+
+def _own(facts: ImageFacts) -> str:
+    return "own" if facts.manufacturer.lower() == OWN_MANUFACTURER else ""
+
+
+def _not_an_image(facts: ImageFacts) -> str:
+    return "not_an_image" if not facts.rows and not facts.has_pixels and not _is_radiograph(facts) else ""
+
+
+def _modality(facts: ImageFacts) -> str:
+    return "" if _is_radiograph(facts) else "modality"
+
+
+def _is_radiograph(facts: ImageFacts) -> bool:
+    return facts.sop_class_uid in RADIOGRAPH_CLASSES and facts.modality in RADIOGRAPH_MODALITIES
+
+
+def _not_human(facts: ImageFacts) -> str:
+    animal = facts.species not in {"", "HUMAN", "HOMO SAPIENS"} or _ANIMAL.search(facts.words)
+    return "not_human" if animal else ""
+
+
+def _not_chest(facts: ImageFacts) -> str:
+    """Body part, then region code, then the words; where all are silent it may be a chest, and the pixels decide."""
+    if facts.body_part:
+        return "" if _CHEST.search(facts.body_part) else "not_chest"
+    if facts.region_codes:
+        return "" if _CHEST_CODES.intersection(facts.region_codes) else "not_chest"
+    elsewhere = _OTHER_PART.search(facts.words) and not _CHEST.search(facts.words)
+    return "not_chest" if elsewhere else ""
+
+
+def _secondary(facts: ImageFacts) -> str:
+    """SECONDARY, or DERIVED into another kind of picture; DERIVED\\PRIMARY alone is how a lossy copy of an original is marked."""
+    first, second, *rest = (*facts.image_type, "", "")
+    made = first == "DERIVED" and any(_DERIVED_KIND.search(value) for value in rest)
+    return "secondary" if second == "SECONDARY" or made else ""
+
+
+def _for_processing(facts: ImageFacts) -> str:
+    raw = facts.presentation_intent == "FOR PROCESSING" or facts.sop_class_uid == DX_FOR_PROCESSING
+    return "for_processing" if raw else ""
+
+
+def _view(facts: ImageFacts) -> str:
+    return {View.LATERAL: "lateral", View.OTHER: "view"}.get(view_of(facts), "")
+
+
+def _pixels(facts: ImageFacts) -> str:
+    if not facts.has_pixels:
+        return "no_pixels"
+    if facts.frames > 1:
+        return "multi_frame"
+    if facts.photometric not in {"MONOCHROME1", "MONOCHROME2"}:
+        return "colour"
+    return "too_small" if min(facts.rows, facts.columns) < SMALLEST_SIDE else ""
+
+
+_CHECKS: tuple[Callable[[ImageFacts], str], ...] = (
+    _own,
+    _not_an_image,
+    _modality,
+    _not_human,
+    _not_chest,
+    _secondary,
+    _for_processing,
+    _view,
+    _pixels,
+)
+
+
+def is_candidate(facts: ImageFacts) -> bool:
+    """Tell whether this image reopens a closed study: it can be analysed, or its reader would want to know why not."""
+    verdict = select(facts)
+    return isinstance(verdict, Suitable) or verdict.reason.candidate

@@ -1,0 +1,345 @@
+"""The few Protocols the line needs; every adapter is one of these, and so is every fake.
+
+A port says in its docstrings what the line relies on. The contract suite in tests/contract holds the real adapters
+and the fakes to it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from cxrnode.domain.delivery import Delivery, Destination, Geometry
+from cxrnode.domain.finding import ImagePrediction, ImageResult, ModelIdentity, ModelResult, StudyResult
+from cxrnode.domain.identity import InstanceUID, StudyUID
+from cxrnode.domain.study import Arrival, Description, Instance, Recorded, Sender
+
+
+class Clock(Protocol):
+    """The time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """Give the time as aware UTC."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads headers."""
+
+    def describe(self, arrival: Arrival) -> Description:
+        """Read the header up to the pixels and digest the bytes. Never raises for bad content: see `unreadable`."""
+        ...
+
+
+class Archive(Protocol):
+    """Bytes on disk. A key names kept bytes for good and is relative to the archive."""
+
+    def check_space(self) -> None:
+        """Raise OutOfSpace when the disk is under its floor."""
+        ...
+
+    def keep_source(self, path: Path, description: Description) -> str:
+        """Move the file under its final name, durable before this returns (fsync file, rename, fsync folder).
+
+        The name derives from the SOP Instance UID and the bytes digest, so keeping the same content again is the same
+        key, and a finished file says which instance it is.
+        """
+        ...
+
+    def keep_evidence(self, uid: str, encoded: bytes) -> str:
+        """Keep an evidence object, durable before this returns. What is kept wins: a second call changes nothing."""
+        ...
+
+    def kept_evidence(self, uid: str) -> str | None:
+        """Give the key of a kept evidence object, or None."""
+        ...
+
+    def path(self, key: str) -> Path:
+        """Give the path to read kept bytes from."""
+        ...
+
+    def discard(self, path: Path) -> None:
+        """Remove an incoming file whose content is already kept."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove unfinished incoming files; give how many. Only when the node starts."""
+        ...
+
+    def finished(self) -> Collection[str]:
+        """Give the keys of all kept sources (for adoption when the node starts)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What closing decided on one member: `code` is empty for an image to analyse."""
+
+    row: int
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """The current revision of every instance of a study, and the generation that fences closing it."""
+
+    study_uid: StudyUID
+    generation: int
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A leased job: the study, its exact membership and verdicts, and the fence."""
+
+    job: int
+    attempt: int
+    study_uid: StudyUID
+    members: tuple[Instance, ...]
+    verdicts: Mapping[int, str]
+    """Code by instance row; empty for images to analyse."""
+    models: tuple[str, ...]
+    destinations: tuple[str, ...]
+    predecessor: str
+    """The study's latest report, empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceObject:
+    """A composed SEG or SR; `encoded` is the whole DICOM file. `source` is the SEG's source, empty for an SR."""
+
+    kind: str
+    """`SEG`, `SR`, or `SR-not-analysed`."""
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    source: str
+    model: str
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEvidence:
+    """An evidence object in the archive, for the ledger."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    source: str
+    model: str
+    key: str
+    sha256: str
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one member: `code` empty and a summary where it was analysed, else a key of REASONS."""
+
+    row: int
+    code: str
+    summary: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """All that a finished attempt writes, in one transaction."""
+
+    evidence: tuple[KeptEvidence, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+class Ledger(Protocol):
+    """The one truth. Each verb is one transaction; write verbs raise LeaseLost where a fence fails."""
+
+    def find_twin(self, description: Description) -> Recorded:
+        """Tell what recording this would make of it, without writing."""
+        ...
+
+    def record(self, description: Description, sender: Sender, key: str, now: datetime, *, candidate: bool) -> Recorded:
+        """Record a kept instance. A new current revision of a candidate reopens its study; others join silently."""
+        ...
+
+    def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
+        """Give those of the keys of kept sources that have no row."""
+        ...
+
+    def open_studies(self) -> Sequence[tuple[StudyUID, datetime]]:
+        """Give the studies that are open, each with the time of its last instance."""
+        ...
+
+    def membership(self, study: StudyUID) -> Membership:
+        """Give the current revisions of a study."""
+        ...
+
+    def close(
+        self,
+        membership: Membership,
+        verdicts: Sequence[Verdict],
+        *,
+        models: Sequence[str],
+        destinations: Sequence[str],
+        now: datetime,
+        schedule: bool,
+    ) -> int | None:
+        """Close the study with this membership and, if `schedule`, schedule its job; give the job's number.
+
+        None, with nothing written, when an instance came in between (the generation moved on).
+        """
+        ...
+
+    def claim_jobs(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Claim]:
+        """Lease due jobs, oldest first. A job that failed before is given alone. Nothing while paused."""
+        ...
+
+    def renew(self, claims: Sequence[Claim], now: datetime, *, lease_seconds: float) -> None:
+        """Move the deadline of leases still held; those lost are passed over."""
+        ...
+
+    def complete(self, claim: Claim, completion: Completion, now: datetime) -> None:
+        """Write the job's end, its evidence, outcomes and all deliveries."""
+        ...
+
+    def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+        """Schedule the job again for `due_at`, or park it where that is None."""
+        ...
+
+    def claim_deliveries(
+        self, destination: str, now: datetime, *, limit: int, lease_seconds: float
+    ) -> Sequence[Delivery]:
+        """Lease due deliveries of one destination, oldest first."""
+        ...
+
+    def mark_sent(self, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:
+        """The peer took it. `ask_at`: when commitment is to be asked for, None where SENT is final."""
+        ...
+
+    def fail_delivery(self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+        """Schedule it again, or park it where `due_at` is None."""
+        ...
+
+    def begin_commitment(
+        self, destination: str, transaction_uid: str, now: datetime, *, limit: int, ask_again_at: datetime
+    ) -> Sequence[Delivery]:
+        """Record a transaction over SENT deliveries whose asking is due; give them. Before N-ACTION goes out."""
+        ...
+
+    def confirm(
+        self,
+        transaction_uid: str,
+        *,
+        committed: Sequence[str],
+        failed: Mapping[str, int],
+        now: datetime,
+        attempts: int,
+    ) -> bool:
+        """Write an N-EVENT-REPORT: committed, or back to PENDING (PARKED after `attempts`). False: unknown transaction.
+
+        `failed` maps SOP Instance UID to Failure Reason (0008,1197). A report that comes twice changes nothing.
+        """
+        ...
+
+    def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
+        """The destination does not offer commitment: SENT is final, or PARKED where it is required."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One image for the models. `key` names the row; `path` is the kept source."""
+
+    row: int
+    path: Path
+    transfer_syntax_uid: str
+    models: tuple[str, ...]
+    preview: bool = False
+
+
+class Predictor(Protocol):
+    """The models, in their child process."""
+
+    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
+        """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost."""
+        ...
+
+
+class Composer(Protocol):
+    """Writes evidence objects. The same arguments give the same bytes (law 4)."""
+
+    def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
+        """Give the SOP Instance UID that `segmentation` would write."""
+        ...
+
+    def segmentation(
+        self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
+    ) -> EvidenceObject | None:
+        """Compose the SEG of one model on one source; None where every mask is empty."""
+        ...
+
+    def report_uid(self, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
+        """Give the SOP Instance UID that `report` would write."""
+        ...
+
+    def report(
+        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
+    ) -> EvidenceObject:
+        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: kept SEGs by source UID.
+
+        Its UID is `report_uid(study, <the SOP Instance UIDs of those SEGs>)`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreResult:
+    """What became of one C-STORE: `error` is None where the peer took it (0x0000 or a warning 0xBxxx)."""
+
+    delivery: Delivery
+    status: int
+    error: Exception | None = None
+
+
+class Peer(Protocol):
+    """The destinations, over DIMSE (or a folder, in replay)."""
+
+    def echo(self, destination: Destination) -> None:
+        """C-ECHO. Raises AssociationLost, or NeedsOperator when it is refused."""
+        ...
+
+    def store(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> Sequence[StoreResult]:
+        """C-STORE each object; one result each, in order. Never raises for one object's failure."""
+        ...
+
+    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Delivery]) -> bool:
+        """N-ACTION for these objects. False: the destination does not offer storage commitment.
+
+        The N-EVENT-REPORT comes to the handler that the listener, or the sender (same association), was given.
+        """
+        ...
+
+
+__all__ = [
+    "Archive",
+    "Claim",
+    "Clock",
+    "Completion",
+    "Composer",
+    "EvidenceObject",
+    "ImagePrediction",
+    "ImageResult",
+    "InstanceUID",
+    "KeptEvidence",
+    "Ledger",
+    "Membership",
+    "ModelIdentity",
+    "Outcome",
+    "Peer",
+    "Predictor",
+    "Reader",
+    "Request",
+    "StoreResult",
+    "Verdict",
+]

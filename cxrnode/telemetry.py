@@ -1,0 +1,122 @@
+"""What the node says about itself: a closed list of event names and fields, as JSON lines on standard error.
+
+Hides the logging library. Promises that no patient data reaches a log: a record is written only from EVENTS and
+FIELDS, whose values are UIDs, AE titles, names from the settings, numbers and words of our own. Records of other
+libraries and Python warnings are cut to who spoke and from which line, because their texts quote values.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from datetime import UTC, datetime
+from enum import StrEnum
+
+_LOGGER = logging.getLogger("cxrnode")
+
+
+class Event(StrEnum):
+    """Everything the node can say."""
+
+    NODE_STARTED = "node_started"
+    NODE_STOPPED = "node_stopped"
+    LISTENING = "listening"
+    ASSOCIATION_OPENED = "association_opened"
+    ASSOCIATION_REFUSED = "association_refused"
+    ASSOCIATION_ENDED = "association_ended"
+    INSTANCE_RECEIVED = "instance_received"
+    INSTANCE_REFUSED = "instance_refused"
+    SPOOL_SWEPT = "spool_swept"
+    INSTANCE_ADOPTED = "instance_adopted"
+    STUDY_CLOSED = "study_closed"
+    JOB_CLAIMED = "job_claimed"
+    JOB_COMPLETED = "job_completed"
+    JOB_RETRIED = "job_retried"
+    JOB_PARKED = "job_parked"
+    LEASE_LOST = "lease_lost"
+    EVIDENCE_KEPT = "evidence_kept"
+    DELIVERY_SENT = "delivery_sent"
+    DELIVERY_RETRIED = "delivery_retried"
+    DELIVERY_PARKED = "delivery_parked"
+    COMMITMENT_ASKED = "commitment_asked"
+    COMMITMENT_REPORTED = "commitment_reported"
+    CHILD_STARTED = "child_started"
+    CHILD_READY = "child_ready"
+    CHILD_LOST = "child_lost"
+    CHILD_SPOKE = "child_spoke"
+    UNEXPECTED = "unexpected"
+    FOREIGN = "foreign"
+
+
+FIELDS = frozenset(
+    {
+        "aet", "address", "association", "attempt", "batch", "bytes", "calling_ae", "called_ae", "code", "count",
+        "destination", "device", "due_in", "error", "evidence", "failed", "hint", "images", "incarnation", "instance",
+        "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded", "seconds", "sop_class",
+        "status", "study", "transaction", "transfer_syntax", "version", "where",
+    }
+)  # fmt: skip
+
+
+def tell(event: Event, level: int = logging.INFO, **fields: object) -> None:
+    """Write one event. ValueError for a field that is not in FIELDS: the list is closed on purpose."""
+    stray = fields.keys() - FIELDS
+    if stray:
+        raise ValueError(f"{sorted(stray)} cannot be logged: not in telemetry.FIELDS")
+    _LOGGER.log(level, event, extra={"fields": fields})
+
+
+def unexpected(operation: str, error: BaseException, **fields: object) -> None:
+    """Write that something nobody foresaw happened: the kind of error and where, never its text."""
+    tell(
+        Event.UNEXPECTED,
+        logging.ERROR,
+        operation=operation,
+        error=type(error).__name__,
+        where=where(error),
+        **fields,
+    )
+
+
+def where(error: BaseException) -> str:
+    """Give the innermost place of an error as `file:line`, without folders."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else ""
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        own = record.name == _LOGGER.name and hasattr(record, "fields")
+        fields: dict[str, object] = record.__dict__["fields"] if own else _who(record)
+        event = str(record.msg) if own else str(Event.FOREIGN)
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"at": at, "level": record.levelname.lower(), "event": event, **fields}, default=str)
+
+
+def _who(record: logging.LogRecord) -> dict[str, object]:
+    return {"logger": record.name, "line": f"{record.filename}:{record.lineno}"}
+
+
+def start_logging(level: str = "INFO") -> None:
+    """Send every record of this process, ours and other libraries', through the closed list to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in list(logging.root.manager.loggerDict):
+        other = logging.getLogger(name)
+        other.handlers.clear()
+        other.propagate = True
+    warnings.showwarning = _told_warning
+
+
+def _told_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    line = f"{filename.rsplit('/', 1)[-1]}:{lineno}"
+    tell(Event.FOREIGN, logging.WARNING, logger=category.__name__, line=line)
