@@ -48,8 +48,8 @@ class ImageFacts:
     frames: int = 1
     patient_orientation: tuple[str, ...] = ()
     has_pixels: bool = False
-    calibrated: bool = False
-    """Whether a pixel spacing above zero is stated."""
+    spacing: tuple[float, ...] = ()
+    """Row and column spacing in mm: calibrated, else at the detector; empty where none above zero is stated."""
     species: str = ""
     manufacturer: str = ""
     words: str = ""
@@ -77,6 +77,7 @@ class Reason:
 
 REASONS: dict[str, Reason] = {
     "unreadable_header": Reason(text="its header cannot be read", candidate=False),
+    "no_study": Reason(text="its header names no study", candidate=False),
     "not_dicom": Reason(text="it is not a DICOM file", candidate=False),
     "own": Reason(text="cxrnode wrote it", candidate=False),
     "not_an_image": Reason(text="it is not an image", candidate=False),
@@ -92,6 +93,7 @@ REASONS: dict[str, Reason] = {
     "colour": Reason(text="it is not a grayscale image", candidate=True),
     "too_small": Reason(text=f"it has fewer than {SMALLEST_SIDE} rows or columns", candidate=True),
     "unreadable": Reason(text="its pixels cannot be decoded", candidate=True),
+    "recoded": Reason(text="the same image is here in another transfer syntax", candidate=False),
     "conflict": Reason(text="the same SOP Instance UID came with other pixels", candidate=True),
     "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
     "no_model": Reason(text="no model is enabled for its source", candidate=True),
@@ -123,7 +125,7 @@ CAVEATS: dict[str, str] = {
     "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
     "view_unstated": "The view is not stated; a frontal view is assumed",
     "body_part_unstated": "The body part is not stated; a chest is assumed",
-    "orientation_unstated": "The patient orientation is not stated; the patient's right is taken to be on the left of the picture",
+    "orientation_unstated": "The patient orientation is not stated; the patient's right is taken to be on the left",
     "not_calibrated": "No calibrated pixel spacing: areas are shares of the image",
     "detector_plane": "Lengths and areas are at the detector, not corrected for magnification",
 }
@@ -214,8 +216,8 @@ def _caveats(facts: ImageFacts, view: View) -> list[str]:
         "view_unstated": view is View.UNSTATED,
         "body_part_unstated": not (facts.body_part or facts.region_codes or _CHEST.search(facts.words)),
         "orientation_unstated": len(facts.patient_orientation) != 2,
-        "not_calibrated": not facts.calibrated,
-        "detector_plane": facts.calibrated,
+        "not_calibrated": not facts.spacing,
+        "detector_plane": bool(facts.spacing),
     }
     return [caveat for caveat, holds in said.items() if holds]
 
@@ -252,7 +254,7 @@ def _not_chest(facts: ImageFacts) -> str:
 
 
 def _secondary(facts: ImageFacts) -> str:
-    """SECONDARY, or DERIVED into another kind of picture; DERIVED\\PRIMARY alone is how a lossy copy of an original is marked."""
+    """SECONDARY, or DERIVED into another kind of picture; DERIVED\\PRIMARY alone marks a lossy copy of an original."""
     first, second, *rest = (*facts.image_type, "", "")
     made = first == "DERIVED" and any(_DERIVED_KIND.search(value) for value in rest)
     return "secondary" if second == "SECONDARY" or made else ""
