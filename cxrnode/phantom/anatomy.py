@@ -13,12 +13,12 @@ from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrnode.phantom.shapes import (
     Canvas,
     Floats,
+    Mask,
     Point,
     canvas_for,
     distance,
@@ -28,8 +28,6 @@ from cxrnode.phantom.shapes import (
     strokes,
     thickness,
 )
-
-Mask = NDArray[np.bool_]
 
 
 class Subject(StrEnum):

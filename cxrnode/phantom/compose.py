@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ComputedRadiographyImageStorage as CR_STORAGE
 from pydicom.uid import (
+    ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
     ExplicitVRLittleEndian,
 )
 
-from cxrnode.phantom.anatomy import Floats, Picture, Subject, draw
+from cxrnode.phantom.anatomy import Picture, Subject, draw
 from cxrnode.phantom.radiograph import Defect, Radiograph, Truth, View, Voi
+from cxrnode.phantom.shapes import Floats
 
 Integers = NDArray[np.integer]
 
@@ -69,7 +70,7 @@ def _drawn(spec: Radiograph) -> Picture:
     rows, cols = (spec.cols, spec.rows) if turned else (spec.rows, spec.cols)
     picture = draw(_subject(spec), spec.seed, rows, cols, spec.marker)
     planes = {name: np.ascontiguousarray(arranged(getattr(picture, name), spec)) for name in Picture.__slots__}
-    return Picture(**planes)  # type: ignore[arg-type]
+    return Picture(**planes)
 
 
 def _border(shape: tuple[int, int], share: float) -> NDArray[np.bool_]:
@@ -98,7 +99,7 @@ def truth_of(spec: Radiograph) -> Truth:
     """The picture of a specification with its borders, and what is true of it."""
     picture = _drawn(spec)
     turned = spec.stated_orientation[:1] in ("F", "H")
-    upright = picture if not turned else Picture(**{n: getattr(picture, n).T for n in Picture.__slots__})  # type: ignore[arg-type]
+    upright = picture if not turned else Picture(**{n: getattr(picture, n).T for n in Picture.__slots__})
     padding = _border(picture.values.shape, spec.padding)
     display = np.where(_border(picture.values.shape, spec.collimation + spec.padding), 0.98, picture.values)
     display[padding] = 0
@@ -294,7 +295,7 @@ def _add_dx(ds: Dataset, spec: Radiograph) -> None:
 
 def _sop_class(spec: Radiograph) -> str:
     if spec.modality == "CR":
-        return CR_STORAGE
+        return ComputedRadiographyImageStorage
     if spec.for_processing:
         return DigitalXRayImageStorageForProcessing
     return DigitalXRayImageStorageForPresentation

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from pydicom.uid import ExplicitVRLittleEndian
 
-from cxrnode.phantom.anatomy import Floats, Mask
+from cxrnode.phantom.shapes import Floats, Mask
 
 
 class View(StrEnum):

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Point = tuple[float, float]
 
 LONGEST_CANVAS = 768
@@ -42,7 +43,7 @@ class Canvas:
         """The x (1, cols) and y (rows, 1) of each pixel's centre in the chest's square."""
         x = (np.arange(self.cols, dtype=np.float32) + 0.5 - (self.cols - self.side) / 2) / self.side
         y = (np.arange(self.rows, dtype=np.float32) + 0.5 - (self.rows - self.side) / 2) / self.side
-        return x[None, :], y[:, None]
+        return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
 
 def canvas_for(rows: int, cols: int) -> Canvas:
