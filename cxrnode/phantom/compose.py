@@ -255,7 +255,7 @@ def _add_identity(ds: Dataset, spec: Radiograph) -> None:
     ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = spec.accession_number, "1", ""
     ds.StudyDescription, ds.SeriesDescription = "Chest", f"Chest {spec.view.value}"
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = spec.modality, spec.series_number, spec.instance_number
-    ds.Manufacturer, ds.ManufacturerModelName = "cxrnode", "phantom"
+    ds.Manufacturer, ds.ManufacturerModelName = "Synthetic", "Chest phantom"
     ds.DeviceSerialNumber, ds.SoftwareVersions = "1", "1"
 
 
@@ -272,9 +272,9 @@ def _add_acquisition(ds: Dataset, spec: Radiograph) -> None:
 
 
 VIEW_CODES = {
-    View.PA: ("399348003", "postero-anterior"),
-    View.AP: ("399273007", "antero-posterior"),
-    View.LATERAL: ("399198007", "left lateral"),
+    View.PA: ("272479007", "postero-anterior"),
+    View.AP: ("399348003", "antero-posterior"),
+    View.LATERAL: ("399173006", "left lateral"),
 }
 """CID 4010 DX View."""
 
@@ -285,7 +285,7 @@ def _add_dx(ds: Dataset, spec: Radiograph) -> None:
     ds.ImageLaterality = "U"
     ds.PixelIntensityRelationship = "LOG"
     ds.PixelIntensityRelationshipSign = 1 if spec.photometric == "MONOCHROME1" else -1
-    ds.AnatomicRegionSequence = Sequence([_code("43799004", "Chest")])
+    ds.AnatomicRegionSequence = Sequence([_code("816094009", "Chest")])
     ds.DetectorType, ds.AcquisitionContextSequence = "SCINTILLATOR", Sequence([])
     view = _code(*VIEW_CODES[spec.view])
     view.ViewModifierCodeSequence = Sequence([])
