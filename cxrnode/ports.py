@@ -103,8 +103,8 @@ class Claim:
     """Code by instance row; empty for images to analyse."""
     models: tuple[str, ...]
     destinations: tuple[str, ...]
-    predecessor: str
-    """The study's latest report, empty if there is none."""
+    reports: Mapping[str, str]
+    """The study's latest report of each kind of evidence that starts with `SR`: SOP Instance UID by kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class EvidenceObject:
     """A composed SEG or SR; `encoded` is the whole DICOM file. `source` is the SEG's source, empty for an SR."""
 
     kind: str
-    """`SEG`, `SR`, or `SR-not-analysed`."""
+    """`SEG` or `SR`."""
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str
@@ -268,6 +268,13 @@ class Predictor(Protocol):
 
 class Composer(Protocol):
     """Writes evidence objects. The same arguments give the same bytes (law 4)."""
+
+    report_class_uid: str
+    """SOP Class UID of the reports it writes."""
+
+    def predecessor_of(self, report: Path) -> str:
+        """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
+        ...
 
     def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
         """Give the SOP Instance UID that `segmentation` would write."""

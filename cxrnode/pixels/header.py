@@ -1,0 +1,276 @@
+"""What a received file's header says, read up to the pixels and no further.
+
+Hides pydicom, odd encodings and broken headers. Promises never to raise for bad content, never to warn (a warning
+quotes values), and digests that tell a corrected header from other pixels whatever the transfer syntax of the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
+
+from cxrnode.domain.identity import InstanceUID, SeriesUID, StudyUID
+from cxrnode.domain.selection import ImageFacts
+from cxrnode.domain.study import Arrival, Description, Patient
+
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_PIXEL_DATA = (0x7FE0, 0x0010)
+_CHUNK = 1 << 20
+_WORDS = (
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "RequestedProcedureDescription",
+    "PerformedProcedureStepDescription",
+    "AcquisitionDeviceProcessingDescription",
+)
+
+
+class HeaderReader:
+    """Implements ports.Reader on pydicom."""
+
+    def describe(self, arrival: Arrival) -> Description:
+        """Read the header up to the pixels and digest the bytes. Never raises for bad content: see `unreadable`."""
+        try:
+            opened = _open(arrival.path)
+        except (InvalidDicomError, _NotDicom):
+            return _unreadable(arrival, "not_dicom")
+        except Exception:  # noqa: BLE001 - pydicom raises whatever a broken header makes it stumble on
+            return _unreadable(arrival, "unreadable_header")
+        return _described(arrival, *opened)
+
+
+class _NotDicom(Exception):
+    pass
+
+
+def _open(path: Path) -> tuple[Dataset, str, str]:
+    """Give the header, the digest of the pixels' value, and the first pixel element's presence as "" or its digest."""
+    with path.open("rb") as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        syntax = str(header.file_meta.get("TransferSyntaxUID", "")) or IMPLICIT_LITTLE
+        if len(header) == 0 or not {0x0008, 0x0020} & {tag.group for tag in header.keys()}:  # noqa: SIM118 - a Dataset iterates elements
+            raise _NotDicom
+        rest: BinaryIO = io.BytesIO(_inflated_pixels(path)) if syntax == DEFLATED else file
+        return header, syntax, _pixel_digest(rest, big_endian=syntax == BIG_ENDIAN, implicit=syntax == IMPLICIT_LITTLE)
+
+
+def _inflated_pixels(path: Path) -> bytes:
+    """Give the inflated data set from its pixel element on (PS3.5 A.5)."""
+    with path.open("rb") as file:
+        pydicom.filereader.read_preamble(file, force=True)
+        pydicom.filereader._read_file_meta_info(file)
+        data = zlib.decompress(file.read(), -zlib.MAX_WBITS)
+    stream = io.BytesIO(data)
+    pydicom.filereader.read_dataset(
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >= 0x7FE00008
+    )
+    return data[stream.tell() :]
+
+
+def _pixel_digest(file: BinaryIO, *, big_endian: bool, implicit: bool) -> str:
+    """Digest the value of Pixel Data from where `file` stands; empty where there is none."""
+    head = file.read(8 if implicit else 12)
+    if len(head) < 8 or struct.unpack(">HH" if big_endian else "<HH", head[:4]) != _PIXEL_DATA:
+        return ""
+    return _digest_of(file)
+
+
+def _digest_of(file: BinaryIO) -> str:
+    digest, empty = hashlib.sha256(), True
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        empty = False
+    return "" if empty else digest.hexdigest()
+
+
+def _described(arrival: Arrival, header: Dataset, syntax: str, pixel_digest: str) -> Description:
+    study = _text(header, "StudyInstanceUID")
+    sop = _text(header, "SOPInstanceUID") or arrival.sop_instance_uid
+    unreadable = "" if study and sop else "no_study"
+    return Description(
+        sop_class_uid=_text(header, "SOPClassUID") or arrival.sop_class_uid,
+        sop_instance_uid=InstanceUID(sop or _invented(arrival.path)),
+        study_uid=StudyUID("" if unreadable else study),
+        series_uid=SeriesUID(_text(header, "SeriesInstanceUID")),
+        transfer_syntax_uid=arrival.transfer_syntax_uid or syntax,
+        patient=_patient(header),
+        facts=facts_of(header, has_pixels=bool(pixel_digest)),
+        header_digest=header_digest(header),
+        pixel_digest=pixel_digest,
+        bytes_digest=_bytes_digest(arrival.path),
+        size=arrival.path.stat().st_size,
+        unreadable=unreadable,
+    )
+
+
+def _unreadable(arrival: Arrival, code: str) -> Description:
+    return Description(
+        sop_class_uid=arrival.sop_class_uid,
+        sop_instance_uid=InstanceUID(arrival.sop_instance_uid or _invented(arrival.path)),
+        study_uid=StudyUID(""),
+        series_uid=SeriesUID(""),
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        patient=Patient(),
+        facts=ImageFacts(sop_class_uid=arrival.sop_class_uid),
+        header_digest="",
+        pixel_digest="",
+        bytes_digest=_bytes_digest(arrival.path),
+        size=arrival.path.stat().st_size,
+        unreadable=code,
+    )
+
+
+def _invented(path: Path) -> str:
+    """Name a file that names no instance by its content."""
+    return f"none.{_bytes_digest(path)[:32]}"
+
+
+def _bytes_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return _digest_of(file) or hashlib.sha256().hexdigest()
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    try:
+        value = header.get(keyword, "")
+    except Exception:  # noqa: BLE001 - a value that cannot be converted is a value that is not stated
+        return ""
+    return "" if value is None else str(value).strip(" \0")
+
+
+def _texts(header: Dataset, keyword: str) -> tuple[str, ...]:
+    try:
+        value = header.get(keyword, None)
+    except Exception:  # noqa: BLE001 - see _text
+        return ()
+    if value is None or value == "":
+        return ()
+    values = [value] if isinstance(value, (str, int, float)) else list(value)
+    return tuple(str(item).strip().upper() for item in values)
+
+
+def _number(header: Dataset, keyword: str) -> int:
+    text = _text(header, keyword)
+    return int(text) if text.isdecimal() else 0
+
+
+def _codes(header: Dataset, keyword: str) -> tuple[str, ...]:
+    try:
+        return tuple(_text(item, "CodeValue") for item in header.get(keyword, None) or ())
+    except Exception:  # noqa: BLE001 - see _text
+        return ()
+
+
+def _patient(header: Dataset) -> Patient:
+    return Patient(
+        patient_id=_text(header, "PatientID"),
+        name=_text(header, "PatientName"),
+        accession_number=_text(header, "AccessionNumber"),
+        study_date=_text(header, "StudyDate"),
+    )
+
+
+def facts_of(header: Dataset, *, has_pixels: bool) -> ImageFacts:
+    """Give what selection needs to know, text in upper case, nothing where the header says nothing."""
+    return ImageFacts(
+        sop_class_uid=_text(header, "SOPClassUID"),
+        modality=_text(header, "Modality").upper(),
+        presentation_intent=_text(header, "PresentationIntentType").upper(),
+        body_part=_text(header, "BodyPartExamined").upper(),
+        region_codes=_codes(header, "AnatomicRegionSequence"),
+        view_position=_text(header, "ViewPosition").upper(),
+        view_codes=_codes(header, "ViewCodeSequence"),
+        image_type=_texts(header, "ImageType"),
+        photometric=_text(header, "PhotometricInterpretation").upper(),
+        rows=_number(header, "Rows"),
+        columns=_number(header, "Columns"),
+        frames=_number(header, "NumberOfFrames") or 1,
+        patient_orientation=_texts(header, "PatientOrientation"),
+        has_pixels=has_pixels,
+        spacing=_spacing(header),
+        species=_text(header, "PatientSpeciesDescription").upper(),
+        manufacturer=_text(header, "Manufacturer"),
+        words=" ".join(text for word in _WORDS if (text := " ".join(_texts(header, word)))),
+    )
+
+
+def _spacing(header: Dataset) -> tuple[float, ...]:
+    """Pixel Spacing, else Imager Pixel Spacing over the magnification factor (PS3.3 C.8.11.2, 10.7.1.3)."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        spacing = _positive_pair(_texts(header, keyword))
+        if spacing and keyword == "ImagerPixelSpacing":
+            magnification = _positive(_text(header, "EstimatedRadiographicMagnificationFactor")) or 1.0
+            return tuple(value / magnification for value in spacing)
+        if spacing:
+            return spacing
+    return ()
+
+
+def _positive_pair(texts: tuple[str, ...]) -> tuple[float, ...]:
+    values = tuple(_positive(text) for text in texts)
+    return values if len(values) == 2 and all(values) else ()
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if 0.0 < value < 1e4 else 0.0
+
+
+def header_digest(header: Dataset) -> str:
+    """Digest the public elements before the pixels, independent of how the transfer syntax encodes them."""
+    digest = hashlib.sha256()
+    for part in _canonical(header):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _canonical(dataset: Dataset) -> Iterator[bytes]:
+    for tag in sorted(dataset.keys()):
+        if tag.is_private or tag.element == 0 or tag.group >= 0x7FE0 or tag.group == 0x0002:
+            continue
+        yield b"%08x" % tag
+        yield from _canonical_value(dataset, tag)
+
+
+def _canonical_value(dataset: Dataset, tag: BaseTag) -> Iterator[bytes]:
+    raw = dataset.get_item(tag)
+    if isinstance(raw, RawDataElement) and _vr(raw) != "SQ":
+        yield (raw.value or b"").rstrip(b" \0")
+        return
+    element = dataset[tag]
+    if element.VR == "SQ":
+        for item in element.value:
+            yield b"["
+            yield from _canonical(item)
+            yield b"]"
+    else:
+        yield str(element.value).encode("utf-8", "backslashreplace")
+
+
+def _vr(raw: RawDataElement) -> str:
+    if raw.VR and raw.VR != "UN":
+        return str(raw.VR)
+    try:
+        return dictionary_VR(raw.tag)
+    except KeyError:
+        return "UN"
