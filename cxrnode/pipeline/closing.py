@@ -1,0 +1,73 @@
+"""Close: fix a study's membership, decide on every image, and schedule its job, in one transaction.
+
+Hides selection and routing. Promises that an instance that comes in between keeps the study open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from cxrnode.domain.identity import StudyUID
+from cxrnode.domain.routing import route
+from cxrnode.domain.selection import REASONS, NotSuitable, select
+from cxrnode.domain.study import Instance, is_due
+from cxrnode.pipeline.plan import Plan
+from cxrnode.ports import Clock, Ledger, Verdict
+from cxrnode.telemetry import Event, tell
+
+
+class Closing:
+    """The bell that closes studies."""
+
+    def __init__(self, *, plan: Plan, ledger: Ledger, clock: Clock, still_sent: Callable[[StudyUID], bool]) -> None:
+        """Compose it; `still_sent` tells whether an open association has sent a study."""
+        self._plan = plan
+        self._ledger = ledger
+        self._clock = clock
+        self._still_sent = still_sent
+
+    def close_due(self) -> int:
+        """Close every study that is due; give how many."""
+        now = self._clock.now()
+        return sum(
+            self._close(study, now) for study, last in self._ledger.open_studies() if self._is_due(study, last, now)
+        )
+
+    def _is_due(self, study: StudyUID, last: datetime, now: datetime) -> bool:
+        return is_due(
+            last_instance_at=last,
+            now=now,
+            quiet_seconds=self._plan.quiet_seconds,
+            still_sent=self._still_sent(study),
+        )
+
+    def _close(self, study: StudyUID, now: datetime) -> bool:
+        membership = self._ledger.membership(study)
+        verdicts = [Verdict(row=member.row, code=_code(member)) for member in membership.instances]
+        wanted = [member for member, verdict in zip(membership.instances, verdicts, strict=True) if _matters(verdict)]
+        chosen = route(
+            (wanted or membership.instances)[0].sender, self._plan.rules, self._plan.models, self._plan.destinations
+        )
+        if not chosen.models:
+            verdicts = [replace(verdict, code=verdict.code or "no_model") for verdict in verdicts]
+        job = self._ledger.close(
+            membership,
+            verdicts,
+            models=chosen.models,
+            destinations=[destination.name for destination in chosen.destinations],
+            now=now,
+            schedule=any(_matters(verdict) for verdict in verdicts),
+        )
+        tell(Event.STUDY_CLOSED, study=study, images=len(verdicts), count=len(wanted), job=job)
+        return True
+
+
+def _code(member: Instance) -> str:
+    verdict = select(member.facts)
+    return verdict.code if isinstance(verdict, NotSuitable) else ""
+
+
+def _matters(verdict: Verdict) -> bool:
+    return not verdict.code or REASONS[verdict.code].candidate

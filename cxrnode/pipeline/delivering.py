@@ -1,0 +1,120 @@
+"""Deliver: C-STORE each object, then ask for storage commitment, then believe only the report (PS3.4 Annex J).
+
+Hides retries and overdue reports. Promises that each object's delivery to each destination has its own truth.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
+from cxrnode.domain.identity import derived_uid
+from cxrnode.domain.job import after_failure
+from cxrnode.errors import CxrnodeError, LeaseLost
+from cxrnode.pipeline.failure import due, reason, tell_failure
+from cxrnode.pipeline.plan import Plan
+from cxrnode.ports import Archive, Clock, Ledger, Peer, StoreResult
+from cxrnode.telemetry import Event, tell
+
+
+class Delivering:
+    """The worker of each destination, and what the destinations report back."""
+
+    def __init__(
+        self, *, plan: Plan, archive: Archive, ledger: Ledger, peer: Peer, clock: Clock, chance: Callable[[], float]
+    ) -> None:
+        """Compose it over its ports; `chance` gives jitter in [0, 1)."""
+        self._plan = plan
+        self._archive = archive
+        self._ledger = ledger
+        self._peer = peer
+        self._clock = clock
+        self._chance = chance
+
+    def deliver(self, destination: Destination) -> int:
+        """Send what is due to one destination and mark each object's own end; give how many were claimed."""
+        now = self._clock.now()
+        deliveries = self._ledger.claim_deliveries(
+            destination.name, now, limit=self._plan.batch, lease_seconds=self._plan.delivery_lease_seconds
+        )
+        if deliveries:
+            sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in deliveries])
+            for result in sent:
+                self._mark(destination, result)
+        return len(deliveries)
+
+    def _mark(self, destination: Destination, result: StoreResult) -> None:
+        now, delivery = self._clock.now(), result.delivery
+        try:
+            if result.error is None:
+                ask_at = None if destination.commitment is CommitmentPolicy.NONE else now
+                self._ledger.mark_sent(delivery, now, ask_at=ask_at)
+                tell(Event.DELIVERY_SENT, evidence=delivery.sop_instance_uid, destination=destination.name)
+            else:
+                self._delivery_failed(delivery, destination, result.error, now)
+        except LeaseLost:
+            tell(Event.LEASE_LOST, logging.WARNING, evidence=delivery.sop_instance_uid, attempt=delivery.attempt)
+
+    def _delivery_failed(self, delivery: Delivery, destination: Destination, error: Exception, now: datetime) -> None:
+        decision = after_failure(
+            error, attempt=delivery.attempt, now=now, policy=self._plan.delivery_policy, chance=self._chance()
+        )
+        self._ledger.fail_delivery(delivery, due_at=due(decision), reason=reason(error), now=now)
+        tell_failure(
+            error,
+            decision,
+            now,
+            Event.DELIVERY_RETRIED,
+            Event.DELIVERY_PARKED,
+            evidence=delivery.sop_instance_uid,
+            destination=destination.name,
+            attempt=delivery.attempt,
+        )
+
+    def ask_commitments(self, destination: Destination) -> int:
+        """Ask one destination to commit to what it was sent; the transaction is recorded before N-ACTION goes out."""
+        if destination.commitment is CommitmentPolicy.NONE:
+            return 0
+        now = self._clock.now()
+        transaction = derived_uid("commitment", destination.name, now.isoformat(), self._chance())
+        deliveries = self._ledger.begin_commitment(
+            destination.name,
+            transaction,
+            now,
+            limit=100,
+            ask_again_at=now + timedelta(seconds=self._plan.commitment_wait_seconds),
+        )
+        if deliveries:
+            tell(Event.COMMITMENT_ASKED, destination=destination.name, transaction=transaction, count=len(deliveries))
+            self._ask(destination, transaction, deliveries)
+        return len(deliveries)
+
+    def _ask(self, destination: Destination, transaction: str, deliveries: Sequence[Delivery]) -> None:
+        """What goes wrong here is mended by time: the deliveries are asked for again when their report is overdue."""
+        try:
+            offered = self._peer.ask_commitment(destination, transaction, deliveries)
+        except CxrnodeError as error:
+            tell(Event.DELIVERY_RETRIED, logging.WARNING, destination=destination.name, error=type(error).__name__)
+            return
+        if not offered:
+            required = destination.commitment is CommitmentPolicy.REQUIRED
+            self._ledger.no_commitment(
+                deliveries,
+                park=required,
+                reason="the destination does not offer storage commitment" if required else "",
+                now=self._clock.now(),
+            )
+
+    def confirm(self, transaction: str, committed: Sequence[str], failed: Mapping[str, int]) -> bool:
+        """Take an N-EVENT-REPORT; False where the transaction is not ours."""
+        known = self._ledger.confirm(
+            transaction,
+            committed=committed,
+            failed=failed,
+            now=self._clock.now(),
+            attempts=self._plan.delivery_policy.attempts,
+        )
+        tell(Event.COMMITMENT_REPORTED, transaction=transaction, count=len(committed), failed=len(failed))
+        return known

@@ -1,0 +1,110 @@
+"""Receive: keep the bytes, record the row, and only then say Success (law 1).
+
+Hides duplicates, revisions and the adoption of finished files without a row. Promises that whatever was answered
+with Success is durable and recorded.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from cxrnode.domain.identity import AETitle, InstanceUID, StudyUID
+from cxrnode.domain.selection import is_candidate
+from cxrnode.domain.study import Arrival, Recorded, Sender
+from cxrnode.errors import Refused
+from cxrnode.ports import Archive, Clock, Ledger, Reader
+from cxrnode.telemetry import Event, tell
+
+SUCCESS = 0x0000
+MISMATCH = 0xA900
+"""Data Set does not match SOP Class (PS3.4 B.2.3)."""
+
+_NOBODY = Sender(calling_ae=AETitle("ADOPTED"), called_ae=AETitle("ADOPTED"), address="", association="")
+
+
+class Reception:
+    """The first step of the line, and what it knows of associations that are still sending."""
+
+    def __init__(self, *, archive: Archive, ledger: Ledger, reader: Reader, clock: Clock) -> None:
+        """Compose it over its ports."""
+        self._archive = archive
+        self._ledger = ledger
+        self._reader = reader
+        self._clock = clock
+        self._sending: dict[str, set[StudyUID]] = {}
+        self._sending_lock = Lock()
+
+    def start(self) -> None:
+        """Sweep unfinished files, and adopt finished ones that have no row: acknowledged instances in disguise."""
+        swept = self._archive.sweep()
+        if swept:
+            tell(Event.SPOOL_SWEPT, count=swept)
+        for key in self._ledger.unknown_keys(self._archive.finished()):
+            self._adopt(key)
+
+    def _adopt(self, key: str) -> None:
+        arrival = Arrival(
+            path=self._archive.path(key),
+            sop_class_uid="",
+            sop_instance_uid=InstanceUID(""),
+            transfer_syntax_uid="",
+            sender=_NOBODY,
+        )
+        description = self._reader.describe(arrival)
+        self._ledger.record(description, _NOBODY, key, self._clock.now(), candidate=is_candidate(description.facts))
+        tell(Event.INSTANCE_ADOPTED, instance=description.sop_instance_uid)
+
+    def receive(self, arrival: Arrival) -> int:
+        """Keep, record, and only then answer Success (law 1). Raises Refused with the status to answer instead."""
+        self._archive.check_space()
+        description = self._reader.describe(arrival)
+        _check_command(arrival, description.sop_class_uid, description.sop_instance_uid)
+        self._mark_sending(arrival.sender.association, description.study_uid)
+        recorded = self._ledger.find_twin(description)
+        if recorded is Recorded.DUPLICATE:
+            self._archive.discard(arrival.path)
+        else:
+            key = self._archive.keep_source(arrival.path, description)
+            recorded = self._ledger.record(
+                description,
+                arrival.sender,
+                key,
+                self._clock.now(),
+                candidate=not description.unreadable and is_candidate(description.facts),
+            )
+        tell(
+            Event.INSTANCE_RECEIVED,
+            instance=description.sop_instance_uid,
+            study=description.study_uid,
+            recorded=str(recorded),
+            bytes=description.size,
+            association=arrival.sender.association,
+        )
+        return SUCCESS
+
+    def _mark_sending(self, association: str, study: StudyUID) -> None:
+        with self._sending_lock:
+            self._sending.setdefault(association, set()).add(study)
+
+    def association_ended(self, association: str) -> None:
+        """Whatever it sent, it sends no more."""
+        with self._sending_lock:
+            self._sending.pop(association, None)
+
+    def still_sent(self, study: StudyUID) -> bool:
+        """Tell whether an open association has sent this study."""
+        with self._sending_lock:
+            return any(study in studies for studies in self._sending.values())
+
+
+def _check_command(arrival: Arrival, sop_class: str, sop_instance: str) -> None:
+    """The data set has to be what the command said (PS3.4 B.2.3); a file has no command."""
+    said = (arrival.sop_class_uid, arrival.sop_instance_uid)
+    if any(said) and said != (sop_class, sop_instance):
+        raise Refused(
+            "the data set names another SOP instance than the C-STORE command",
+            status=MISMATCH,
+            operation="C-STORE",
+            subject=arrival.sop_instance_uid,
+            hint="the sender must repair it",
+        )
