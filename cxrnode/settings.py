@@ -1,0 +1,252 @@
+"""One frozen tree of settings: a TOML file, then CXRNODE_ variables on top.
+
+Hides where a setting came from. Promises that the whole tree is checked before anything starts, that every problem
+is reported at once with its place, and that units stand in the names. `deploy/cxrnode.toml` documents each setting.
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry
+from cxrnode.domain.identity import AETitle, ae_title, is_uid
+from cxrnode.domain.job import RetryPolicy
+from cxrnode.domain.routing import SENDER, Rule
+from cxrnode.errors import SettingsInvalid
+
+SYSTEM_FILE = Path("/etc/cxrnode/cxrnode.toml")
+MODELS_BESIDE = Path(__file__).parent / "_models"
+MODELS_IN_CHECKOUT = Path(__file__).parent.parent / "models"
+
+
+def _checked_uid(text: str) -> str:
+    if not is_uid(text):
+        raise ValueError(f"{text!r} is no UID")
+    return text
+
+
+Title = Annotated[str, AfterValidator(ae_title)]
+Uid = Annotated[str, AfterValidator(_checked_uid)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Network = IPv4Network | IPv6Network
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(_Section):
+    """Who the node is, and where its state lies."""
+
+    ae_title: Title = "CXRNODE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    state_dir: Path = Field(default_factory=lambda: platformdirs.user_state_path("cxrnode"))
+    device_name: str = ""
+    """The Device Observer of every report; the AE title where empty."""
+    timezone_offset: str = Field(default="", pattern=r"^([+-][0-9]{4})?$")
+    """Timezone Offset From UTC for sources that state none; empty leaves it out."""
+
+
+class ListenerSettings(_Section):
+    """Who may send what."""
+
+    calling_ae_titles: tuple[Title, ...] = ()
+    addresses: tuple[Network, ...] = ()
+    other_storage_classes: tuple[Uid, ...] = ()
+    maximum_associations: int = Field(default=20, ge=1)
+    idle_seconds: Seconds = 60.0
+    free_space_floor_mb: int = Field(default=2048, ge=0)
+
+
+class StudySettings(_Section):
+    """When a study closes."""
+
+    quiet_seconds: float = Field(default=5.0, ge=0)
+
+
+class InferenceSettings(_Section):
+    """Where the models run, and how long they may take."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1)
+    batch: int = Field(default=8, ge=1)
+    image_seconds: Seconds = 120.0
+    stall_seconds: Seconds = 30.0
+
+
+class ModelSettings(_Section):
+    """Which bundles are enabled."""
+
+    folder: Path = Field(default_factory=lambda: MODELS_BESIDE if MODELS_BESIDE.is_dir() else MODELS_IN_CHECKOUT)
+    enabled: tuple[str, ...] = ("lungs",)
+
+
+class RetrySettings(_Section):
+    """How often something is tried, and how long between."""
+
+    attempts: int = Field(default=5, ge=1)
+    first_seconds: Seconds = 5.0
+    longest_seconds: Seconds = 900.0
+
+    def policy(self) -> RetryPolicy:
+        """Give these as the line knows them."""
+        return RetryPolicy(
+            attempts=self.attempts, first_seconds=self.first_seconds, longest_seconds=self.longest_seconds
+        )
+
+
+class LineSettings(_Section):
+    """Leases and retries."""
+
+    jobs: RetrySettings = RetrySettings()
+    deliveries: RetrySettings = RetrySettings(attempts=20)
+    job_lease_seconds: Seconds = 60.0
+    delivery_lease_seconds: Seconds = 300.0
+    commitment_wait_seconds: Seconds = 300.0
+
+
+class DestinationSettings(_Section):
+    """An AE that gets evidence."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    ae_title: Title
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 104
+    commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
+    geometry: Geometry = Geometry.VIEWER
+    not_analysed: bool = False
+
+    def destination(self) -> Destination:
+        """Give it as the line knows it."""
+        return Destination(**{**self.model_dump(), "ae_title": AETitle(self.ae_title)})
+
+
+class RuleSettings(_Section):
+    """Which source gets which models and destinations; the first that matches decides."""
+
+    calling_ae: str = "*"
+    called_ae: str = "*"
+    models: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+
+    def rule(self) -> Rule:
+        """Give it as the line knows it."""
+        return Rule(**self.model_dump())
+
+
+class WebSettings(_Section):
+    """The health page's address; port 0 takes a free one."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 11180
+
+
+class LogSettings(_Section):
+    """How much is said on standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="CXRNODE_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    node: NodeSettings = NodeSettings()
+    listener: ListenerSettings = ListenerSettings()
+    studies: StudySettings = StudySettings()
+    inference: InferenceSettings = InferenceSettings()
+    models: ModelSettings = ModelSettings()
+    line: LineSettings = LineSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    rules: tuple[RuleSettings, ...] = ()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Settings:
+        problems = [*_twice(self.destinations), *_strangers(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over CXRNODE_ variables, which win over the file."""
+        file = settings_file()
+        toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    @property
+    def rules_in_force(self) -> tuple[Rule, ...]:
+        """The rules; without any, everything goes through every model to every destination."""
+        everything = Rule(destinations=tuple(destination.name for destination in self.destinations))
+        return tuple(rule.rule() for rule in self.rules) or (everything,)
+
+
+def _twice(destinations: tuple[DestinationSettings, ...]) -> list[str]:
+    names = [destination.name for destination in destinations]
+    return [f"two destinations are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+
+
+def _strangers(settings: Settings) -> list[str]:
+    known = {destination.name for destination in settings.destinations} | {SENDER}
+    problems = []
+    for number, rule in enumerate(settings.rules):
+        problems += [f"rules.{number} names no destination {n!r}" for n in rule.destinations if n not in known]
+        problems += [
+            f"rules.{number} names no enabled model {n!r}" for n in rule.models if n not in settings.models.enabled
+        ]
+    return problems
+
+
+def settings_file() -> Path | None:
+    """Give the file in force: CXRNODE_CONFIG, else the system's, else none."""
+    named = os.environ.get("CXRNODE_CONFIG")
+    if named:
+        return Path(named)
+    return SYSTEM_FILE if SYSTEM_FILE.is_file() else None
+
+
+def _is_known(variable: str) -> bool:
+    section = variable.removeprefix("CXRNODE_").split("__")[0].lower()
+    return section in {*Settings.model_fields, "config", "data"}
+
+
+def load(**overrides: object) -> Settings:
+    """Read and check everything. Raises SettingsInvalid that lists every problem with its place."""
+    file = settings_file()
+    if file and not file.is_file():
+        raise SettingsInvalid("the settings file does not exist", subject=str(file), hint="check CXRNODE_CONFIG")
+    strangers = sorted(name for name in os.environ if name.startswith("CXRNODE_") and not _is_known(name))
+    if strangers:
+        raise SettingsInvalid(
+            "no such setting", subject=", ".join(strangers), hint="a misspelt variable would do nothing"
+        )
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc'])) or 'settings'}: {one['msg']}" for one in error.errors()]
+        hint = "every setting is documented in deploy/cxrnode.toml"
+        raise SettingsInvalid("\n  ".join(["", *lines]), subject=str(file or "environment"), hint=hint) from error
+    except ValueError as error:
+        raise SettingsInvalid(str(error), subject=str(file or "environment"), hint="the file is no TOML") from error
