@@ -1,0 +1,28 @@
+"""Hides nothing: the knobs of a training run, with the values the shipped models were trained with.
+
+Promises that two runs with the same options, data, seed and library versions on one machine see the same samples in
+the same order. A run limited by `minutes` also depends on the machine's speed; limit by `steps` to repeat one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """How long, how large, how fast; `device` is auto, cpu or cuda."""
+
+    steps: int = 6000
+    minutes: float | None = None
+    batch: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    average: float = 0.998
+    validate_every: int = 200
+    patience: int = 20
+    seed: int = 20240601
+    threads: int = 2
+    device: str = "auto"
+    low_precision: bool = True
+    resume: bool = True

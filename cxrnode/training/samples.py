@@ -1,0 +1,84 @@
+"""Hides how films become batches.
+
+Promises that batch number n of a run is a function of (films, recipe, seed, n): a run that was stopped goes on with
+the very batches it would have seen. Sources are drawn by the recipe's weights, films of a source in turn of chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrnode.pixels.geometry import resample
+from cxrnode.training.augment import Cached, Sample, draw_sample
+from cxrnode.training.catalogue import Example, Film, read_film
+from cxrnode.training.recipe import Recipe
+
+CACHED_PER_GRID = 1.3
+"""Films are kept a little finer than the grid, so that zooming in finds something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Cached films and the source of each."""
+
+    films: tuple[Cached, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """`images` (N, 1, S, S), `truth` (N, C, S, S), `labelled` (N, C), all float32."""
+
+    images: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    labelled: NDArray[np.float32]
+
+
+def cache_film(film: Film, size: int) -> Cached:
+    """Shrink a film to square pixels, long side a little over `size`, and to eight bits."""
+    rows, cols = film.image.shape
+    scale = CACHED_PER_GRID * size / max(rows * film.pixel_aspect, cols)
+    height, width = round(rows * film.pixel_aspect * scale), round(cols * scale)
+    layers = [film.image, *film.truth.astype(np.float32)]
+    small = np.stack([resample(layer, height, width) for layer in layers])
+    return Cached(layers=np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8), labelled=film.labelled)
+
+
+def fill_shelf(examples: Iterable[Example], size: int) -> Shelf:
+    """Read and cache examples."""
+    chosen = tuple(examples)
+    return Shelf(
+        films=tuple(cache_film(read_film(example), size) for example in chosen),
+        sources=tuple(example.source for example in chosen),
+    )
+
+
+def draw_batch(shelf: Shelf, recipe: Recipe, count: int, seed: int, number: int) -> Batch:
+    """Draw batch `number` of a run."""
+    picks = np.random.default_rng((seed, number)).choice(len(shelf.films), count, p=_chances(shelf, recipe))
+    return stack(
+        [
+            draw_sample(shelf.films[pick], recipe.size, np.random.default_rng((seed, number, place)))
+            for place, pick in enumerate(picks)
+        ]
+    )
+
+
+def stack(samples: Sequence[Sample]) -> Batch:
+    """Put samples together into one batch."""
+    return Batch(
+        images=np.stack([sample.image for sample in samples]),
+        truth=np.stack([sample.truth for sample in samples]),
+        labelled=np.stack([sample.labelled for sample in samples]).astype(np.float32),
+    )
+
+
+def _chances(shelf: Shelf, recipe: Recipe) -> NDArray[np.float64]:
+    """Give each film its chance; a source that the recipe does not name has weight one."""
+    counts = {source: shelf.sources.count(source) for source in set(shelf.sources)}
+    raw = np.array([recipe.source_weight.get(source, 1.0) / counts[source] for source in shelf.sources])
+    return np.asarray(raw / raw.sum())
