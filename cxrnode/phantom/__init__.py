@@ -11,45 +11,82 @@ and columns of the object, with the patient's own sides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pydicom
 from pydicom.dataset import Dataset
 
+from cxrnode.phantom.catalogue import Named, catalogue, named
 from cxrnode.phantom.compose import compose, truth_of
+from cxrnode.phantom.defects import change, damage
+from cxrnode.phantom.encode import check, encoded
 from cxrnode.phantom.radiograph import Defect, Patient, Radiograph, Truth, View, Voi, study_of
 
 __all__ = [
     "Defect",
+    "Named",
     "Patient",
     "Phantom",
     "Radiograph",
     "Truth",
     "View",
     "Voi",
+    "catalogue",
+    "named",
     "render",
     "study_of",
     "write",
+    "write_catalogue",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phantom:
-    """A made radiograph: its specification, its data set (with file meta) and what is true of it."""
+    """A made radiograph: its specification, the bytes of its file, and what is true of it."""
 
     spec: Radiograph
-    dataset: Dataset
+    file: bytes
     truth: Truth
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set as pydicom reads it from the bytes, with file meta; read anew each time, so free to change.
+
+        InvalidDicomError where the defect is that this is no DICOM file.
+        """
+        bare = self.spec.defect in {Defect.NO_META, Defect.TRUNCATED, Defect.NO_TRANSFER_SYNTAX}
+        return pydicom.dcmread(io.BytesIO(self.file), force=bare)
 
 
 def render(spec: Radiograph) -> Phantom:
-    """Make the radiograph in memory."""
+    """Make the radiograph in memory. ValueError where its transfer syntax cannot carry its values."""
+    check(spec.transfer_syntax, spec.bits_stored, spec.signed)
     truth = truth_of(spec)
-    return Phantom(spec=spec, dataset=compose(spec, truth), truth=truth)
+    ds = compose(spec, truth)
+    change(ds, spec.defect, encoded=False)
+    file = encoded(ds, spec.transfer_syntax, lambda done: change(done, spec.defect, encoded=True))
+    return Phantom(spec=spec, file=damage(file, spec.defect), truth=truth)
 
 
 def write(spec: Radiograph, path: Path) -> Phantom:
-    """Make the radiograph and write it as a DICOM file (PS3.10) at `path`."""
+    """Make the radiograph and write its file (PS3.10) at `path`; the folder must exist."""
     phantom = render(spec)
-    phantom.dataset.save_as(path, enforce_file_format=True)
+    Path(path).write_bytes(phantom.file)
     return phantom
+
+
+def write_catalogue(folder: Path, names: list[str] | None = None, *, seed: int | None = None) -> list[Path]:
+    """Write radiographs of the catalogue by name (all where `names` is None) as NAME.dcm; gives their paths.
+
+    `seed` draws another patient. KeyError for a name that is not in the catalogue, before anything is written.
+    """
+    chosen = [named(name) for name in names] if names is not None else list(catalogue())
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for entry in chosen:
+        spec = entry.spec if seed is None else replace(entry.spec, seed=seed)
+        paths.append(folder / f"{entry.name}.dcm")
+        write(spec, paths[-1])
+    return paths

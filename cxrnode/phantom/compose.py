@@ -241,7 +241,7 @@ def _add_pixels(ds: Dataset, spec: Radiograph, stored: Integers) -> None:
         if spec.padding_range:
             ds.add_new("PixelPaddingRangeLimit", vr, _scale(spec).low + 1)
     pixels = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
-    ds.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
+    ds.add_new("PixelData", "OB" if stored.itemsize == 1 else "OW", pixels + b"\0" * (len(pixels) % 2))
 
 
 def _add_identity(ds: Dataset, spec: Radiograph) -> None:
