@@ -1,0 +1,171 @@
+"""The inference child: `python -m cxrnode.inference.child FD`, started by `cxrnode.inference.process` only.
+
+Hides how the child starts, beats and ends. Promises that it ends with its node (the kernel kills it when the node's end
+of its standard input closes, even inside a C extension), that its heart tells how long its oldest stage of work has
+been running, and that no text of another library leaves it over the pipe.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import os
+import queue
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cxrnode import telemetry
+from cxrnode.errors import CxrnodeError, Fatal
+from cxrnode.inference import protocol
+from cxrnode.inference.desk import Desk
+from cxrnode.inference.protocol import Frame, Pipe
+
+if TYPE_CHECKING:
+    from cxrnode.inference.engine import Engine
+
+F_SETSIG = 10
+"""Linux's fcntl command (fcntl.h); the standard library does not name it."""
+
+GONE = 70
+"""Exit status where the child gives up; the node sees a lost child."""
+
+STOPPED = 78
+"""Exit status where the models cannot be loaded; the reason went over the pipe."""
+
+
+class Heart:
+    """Tells the node that the interpreter turns, and how long the oldest stage of work has been running."""
+
+    def __init__(self, pipe: Pipe, period: float) -> None:
+        """Beat every `period` seconds once `beat` runs."""
+        self._pipe = pipe
+        self._period = period
+        self._lock = threading.Lock()
+        self._running: dict[object, float] = {}
+
+    @contextmanager
+    def stage(self) -> Iterator[None]:
+        """Count what runs inside as one stage of work: one image, or one network's batch."""
+        token = object()
+        with self._lock:
+            self._running[token] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[token]
+
+    def beat(self) -> None:
+        """Beat until the node is gone."""
+        while True:
+            try:
+                self._pipe.send(protocol.BEAT, {"oldest": self._oldest()})
+            except OSError:
+                os._exit(0)
+            time.sleep(self._period)
+
+    def _oldest(self) -> float:
+        with self._lock:
+            begun = min(self._running.values(), default=None)
+        return 0.0 if begun is None else time.monotonic() - begun
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the node at the other end of the file descriptor `arguments[0]` until it is gone."""
+    _die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service's stop reaches every process: the node ends its child
+    telemetry.start_logging()
+    faulthandler.enable()
+    try:
+        _serve(Pipe(socket.socket(fileno=int(arguments[0]))))
+    except BaseException as error:  # noqa: BLE001 - the edge: whatever it was, the node must see the child gone
+        telemetry.unexpected("serve", error)
+    os._exit(GONE)
+
+
+def _serve(pipe: Pipe) -> None:
+    start = pipe.receive()
+    if start is None:
+        os._exit(0)
+    heart = Heart(pipe, float(start.body["heartbeat_seconds"]))
+    threading.Thread(target=heart.beat, name="heart", daemon=True).start()
+    desk = Desk(pipe, heart.stage)
+    calls: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(pipe, desk, calls), name="reader", daemon=True).start()
+    engine = _engine(start.body, pipe)
+    while True:
+        desk.predict(calls.get(), engine)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the other end of its standard input, which is never written, closes.
+
+    PR_SET_PDEATHSIG would do it when the *thread* that spawned us ends. A reader that sees the end of a pipe needs the
+    interpreter lock, which a hung codec may hold; the kernel needs nothing.
+    """
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    lifeline = select.poll()
+    lifeline.register(0, select.POLLIN)
+    if lifeline.poll(0):
+        os._exit(0)
+
+
+def _read(pipe: Pipe, desk: Desk, calls: queue.SimpleQueue[Frame]) -> None:
+    """Take calls from the node; the end of the pipe is the end of the child."""
+    try:
+        while frame := pipe.receive():
+            if frame.kind == protocol.COMPARE:
+                desk.compare(frame)
+            else:
+                calls.put(frame)
+    finally:
+        os._exit(0)
+
+
+def _engine(start: Mapping[str, Any], pipe: Pipe) -> Engine:
+    """Load the models and say so; where they cannot be loaded, say why and end."""
+    try:
+        engine = _loaded(start)
+    except CxrnodeError as error:
+        _stop(pipe, error)
+    except MemoryError:
+        os._exit(GONE)
+    except Exception as error:  # noqa: BLE001 - the edge: torch raises whatever a file makes it stumble on
+        _stop(pipe, _unforeseen(error))
+    identities = [protocol.encode_identity(each.identity) for each in engine.models.values()]
+    pipe.send(protocol.READY, {"models": identities, "device": engine.device})
+    return engine
+
+
+def _loaded(start: Mapping[str, Any]) -> Engine:
+    from cxrnode.inference.engine import load_engine
+
+    bundles = {name: Path(path) for name, path in start["bundles"].items()}
+    return load_engine(bundles, device=start["device"], threads=start["threads"], batch=start["batch"])
+
+
+def _unforeseen(error: Exception) -> CxrnodeError:
+    return Fatal(
+        f"the models cannot be loaded: {type(error).__name__} at {telemetry.where(error)}",
+        operation="load models",
+        hint="docs/operations.md, Models do not load",
+    )
+
+
+def _stop(pipe: Pipe, error: CxrnodeError) -> NoReturn:
+    pipe.send(protocol.FATAL, protocol.encode_stop(error))
+    os._exit(STOPPED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,94 @@
+"""The order in which images go through the child.
+
+Hides the overlap: decoders prepare the next images and finish the last ones while a network runs in the main thread,
+and one more thread compares pixels, so that a comparison waits for no model. Promises that answers do not depend on
+that overlap, that a call's images are all answered, and that few pictures lie in memory at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrnode.domain.finding import Failure
+from cxrnode.inference import protocol
+from cxrnode.inference.image_pass import (
+    FloatArray,
+    Prepared,
+    failure_of,
+    finish_image,
+    prepare_image,
+    same_values,
+)
+from cxrnode.inference.protocol import Frame, Pipe
+from cxrnode.ports import Request
+
+if TYPE_CHECKING:
+    from cxrnode.inference.engine import Engine
+
+DECODERS = min(8, max(1, (os.cpu_count() or 2) // 2))
+
+
+class Desk:
+    """Takes calls, sends answers; owns the decoding threads."""
+
+    def __init__(self, pipe: Pipe, stage: Callable[[], AbstractContextManager[None]]) -> None:
+        """Answer over `pipe`; each stage of work runs inside `stage()`."""
+        self._pipe = pipe
+        self._stage = stage
+        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+        self._comparer = ThreadPoolExecutor(1, thread_name_prefix="compare")
+
+    def predict(self, call: Frame, engine: Engine) -> None:
+        """Answer every request of a PREDICT call, in whatever order they are done."""
+        requests = [protocol.decode_request(each) for each in call.body["requests"]]
+        finishing: deque[Future[None]] = deque()
+        for first, group in self._groups(requests, engine):
+            with self._stage():
+                maps = engine.run(group)
+            for offset, (prepared, said) in enumerate(zip(group, maps, strict=True)):
+                finishing.append(self._decoders.submit(self._finish, call, first + offset, prepared, said, engine))
+            while len(finishing) > 2 * engine.group:
+                finishing.popleft().result()
+        for each in finishing:
+            each.result()
+
+    def compare(self, call: Frame) -> None:
+        """Answer a COMPARE call, in the comparing thread."""
+        self._comparer.submit(self._compared, call)
+
+    def _groups(self, requests: Sequence[Request], engine: Engine) -> Iterator[tuple[int, list[Prepared]]]:
+        """Give prepared images, as many at once as the networks take, each group with its first image's index."""
+        waiting = iter(requests)
+        ahead: deque[Future[Prepared]] = deque()
+        for first in range(0, len(requests), engine.group):
+            for request in waiting:
+                ahead.append(self._decoders.submit(self._prepare, request, engine))
+                if len(ahead) >= 2 * engine.group + DECODERS:
+                    break
+            yield first, [ahead.popleft().result() for _ in range(min(engine.group, len(ahead)))]
+
+    def _prepare(self, request: Request, engine: Engine) -> Prepared:
+        with self._stage():
+            return prepare_image(request, engine.models)
+
+    def _finish(
+        self, call: Frame, index: int, prepared: Prepared, maps: Mapping[str, FloatArray | Failure], engine: Engine
+    ) -> None:
+        with self._stage():
+            body, blobs = protocol.encode_answer(finish_image(prepared, maps, engine.models))
+        self._pipe.send(protocol.ANSWER, {**body, "call": call.body["call"], "index": index}, blobs)
+
+    def _compared(self, call: Frame) -> None:
+        body: dict[str, Any] = {"call": call.body["call"], "same": False, "code": ""}
+        try:
+            with self._stage():
+                body["same"] = same_values(*(Path(path) for path in call.body["paths"]))
+        except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes a decoder stumble on
+            body["code"] = failure_of(error, "unreadable").code
+        self._pipe.send(protocol.COMPARED, body)

@@ -1,0 +1,182 @@
+"""One pass over one image: from its kept file to what the models said of it.
+
+Hides the order of the steps and where the side and the shape of the source come back. Promises that a file is decoded
+once however many models look at it, that a network sees the picture with its columns running to the patient's left and
+its rows to the feet, that masks come back on the source's own stored rows and columns, and that bad content is an
+answer (a Failure) and never an exception. No step here depends on another image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from cxrnode import telemetry
+from cxrnode.domain.finding import Failure, ImagePrediction, ModelIdentity, Prediction
+from cxrnode.errors import Unsuitable
+from cxrnode.pixels.decode import decode
+from cxrnode.pixels.geometry import Letterbox, resample, restore
+from cxrnode.pixels.grayscale import display
+from cxrnode.pixels.normalise import prepare
+from cxrnode.pixels.orientation import Orientation
+from cxrnode.ports import Request
+
+FloatArray = NDArray[np.float32]
+
+PREVIEW_SIDE = 1024
+"""Pixels of the longer side of a preview, at most."""
+
+
+class Network(Protocol):
+    """What a loaded bundle offers: probabilities (N, C, S, S) of inputs (N, 1, S, S), float32."""
+
+    def predict(self, batch: FloatArray) -> FloatArray:
+        """Run the network."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """A loaded model and how its output is read. `thresholds` by channel: its card's operating points."""
+
+    identity: ModelIdentity
+    network: Network
+    input_size: int
+    channels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fed:
+    """What a network is fed, and the way back."""
+
+    picture: FloatArray
+    """(S, S), as `cxrnode.pixels.normalise.prepare` gives it."""
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """An image ready for its networks: by model name what to feed, or why not."""
+
+    models: tuple[str, ...]
+    orientation: Orientation | None = None
+    fed: Mapping[str, Fed]
+    failed: Mapping[str, Failure]
+    failure: Failure | None = None
+    preview: NDArray[np.uint8] | None = None
+
+
+def prepare_image(request: Request, models: Mapping[str, Model]) -> Prepared:
+    """Decode a request's file and bring it before each model it asks for."""
+    try:
+        return _prepared(request, models)
+    except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes a decoder stumble on is its answer
+        return Prepared(models=request.models, fed={}, failed={}, failure=failure_of(error, "unreadable"))
+
+
+def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
+    stored = decode(request.path)
+    shown = display(stored).values
+    orientation = Orientation.from_header(stored.header)
+    upright = orientation.apply(shown)
+    aspect = _pixel_aspect(stored.header)
+    turned = upright.shape != shown.shape
+    fed: dict[str, Fed] = {}
+    failed: dict[str, Failure] = {}
+    for name in request.models:
+        try:
+            fed[name] = _feed(upright, models[name].input_size, 1 / aspect if turned else aspect)
+        except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
+            failed[name] = failure_of(error, "model_failed")
+    preview = preview_of(shown) if request.preview else None
+    return Prepared(models=request.models, orientation=orientation, fed=fed, failed=failed, preview=preview)
+
+
+def _feed(upright: FloatArray, size: int, aspect: float) -> Fed:
+    picture, letterbox = prepare(upright, size, aspect)
+    return Fed(picture=picture, letterbox=letterbox)
+
+
+def finish_image(
+    prepared: Prepared, maps: Mapping[str, FloatArray | Failure], models: Mapping[str, Model]
+) -> ImagePrediction:
+    """Read the networks' maps (C, S, S), by model name, into the answer on the image."""
+    predictions: list[Prediction] = []
+    failed = dict(prepared.failed)
+    for name in prepared.models:
+        said = maps.get(name)
+        if isinstance(said, Failure):
+            failed[name] = said
+        elif said is not None:
+            try:
+                predictions.append(_read(prepared, models[name], said))
+            except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
+                failed[name] = failure_of(error, "model_failed")
+    return ImagePrediction(
+        predictions=tuple(predictions),
+        failed=tuple((name, failed[name]) for name in prepared.models if name in failed),
+        failure=prepared.failure,
+        preview=prepared.preview,
+    )
+
+
+def _read(prepared: Prepared, model: Model, maps: FloatArray) -> Prediction:
+    """Bring a segmentation's maps back onto the source and cut them at the card's operating points."""
+    if prepared.orientation is None:
+        raise ValueError("an image that was not decoded has no maps")
+    upright = restore(maps, prepared.fed[model.identity.name].letterbox)
+    cut = upright >= np.array(model.thresholds, dtype=np.float32)[:, None, None]
+    stored = np.ascontiguousarray(prepared.orientation.undo(cut))
+    return Prediction(model=model.identity, masks=tuple(zip(model.channels, stored, strict=True)))
+
+
+def preview_of(shown: FloatArray) -> NDArray[np.uint8]:
+    """Give a display picture (rows, cols; 0 to 1) in 8 bits, its longer side PREVIEW_SIDE pixels at most."""
+    rows, cols = shown.shape
+    scale = min(1.0, PREVIEW_SIDE / max(rows, cols))
+    if scale < 1.0:
+        shown = resample(shown, max(1, round(rows * scale)), max(1, round(cols * scale)))
+    return np.rint(np.clip(shown, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def same_values(first: Path, second: Path) -> bool:
+    """Tell whether two files decode to the same stored values. Raises Unsuitable where either cannot be decoded."""
+    one, other = decode(first).values, decode(second).values
+    return bool(np.array_equal(one, other))
+
+
+def failure_of(error: Exception, code: str) -> Failure:
+    """Give an exception as an answer: a code, and words of ours or the kind of error and its place.
+
+    Want of memory and trouble with the disk are not the image's fault: another attempt may help.
+    """
+    if isinstance(error, Unsuitable):
+        return Failure(code=error.code, detail=error.happened)
+    detail = f"{type(error).__name__} at {telemetry.where(error)}"
+    return Failure(code=code, detail=detail, transient=isinstance(error, (MemoryError, OSError)))
+
+
+def _pixel_aspect(header: Dataset) -> float:
+    """Give a pixel's height over its width: Pixel Aspect Ratio, else a spacing (PS3.3 C.7.6.3.1.7, 10.7.1.3)."""
+    for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing"):
+        aspect = _ratio(header, keyword)
+        if aspect is not None:
+            return aspect
+    return 1.0
+
+
+def _ratio(header: Dataset, keyword: str) -> float | None:
+    """Give the ratio that an attribute states; None where it is missing or makes no sense."""
+    try:
+        tall, wide = (float(part) for part in header[keyword].value)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tall / wide if 0 < tall < math.inf and 0 < wide < math.inf else None

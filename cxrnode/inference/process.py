@@ -1,0 +1,282 @@
+"""One inference child process, seen from the node.
+
+Hides spawning, watching and killing it. Promises that the child is spawned and never forked, that it gets nothing of
+ours but one private pipe, that it ends with this process whatever it is doing, that every call made to it is answered
+(by its frames, or by the error that says why there are none), and that no text it writes reaches a log: another
+library's warnings quote values, so its standard error is counted only.
+
+How it is watched: the child beats all the time and says how long its oldest stage of work has been running. No beat for
+`stall_seconds` (stopped, or a C extension that sits on the interpreter lock) or one stage longer than `image_seconds`
+(a codec that loops) ends the child. While it loads its models the one limit is `start_seconds`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import queue
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cxrnode import telemetry
+from cxrnode.domain.finding import ModelIdentity
+from cxrnode.errors import ChildLost, CxrnodeError
+from cxrnode.inference import protocol
+from cxrnode.inference.protocol import Frame, NotAFrame, Pipe
+from cxrnode.telemetry import Event
+
+_FRAME_OF_A_CRASH = re.compile(rb'File "[^"\n]*?([A-Za-z0-9_]+\.py)", line (\d+)')
+"""What faulthandler writes: the innermost place first, and nothing but places."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a child is run. `bundles` by model name; `batch` counts where the device is a GPU."""
+
+    bundles: Mapping[str, Path]
+    device: str
+    threads: int
+    batch: int
+    heartbeat_seconds: float
+    stall_seconds: float
+    image_seconds: float
+    start_seconds: float
+
+
+Reply = Frame | CxrnodeError
+"""What a call gets: the child's frames (a BEAT among them), or the error that ends it."""
+
+
+class ChildProcess:
+    """A child from spawning to its end; a new one takes its place, this one never comes back."""
+
+    def __init__(self, plan: Plan, ended: Callable[[ChildProcess], None]) -> None:
+        """Spawn it and return at once. `ended` is called when it is gone, from the thread that watches it."""
+        self._plan = plan
+        self._ended = ended
+        self._changed = threading.Condition()
+        self._models: Mapping[str, ModelIdentity] | None = None
+        self._end: CxrnodeError | None = None
+        self._calls: dict[int, queue.SimpleQueue[Reply]] = {}
+        self._number = 0
+        self._unwanted = False
+        self._spawned = self._heard = time.monotonic()
+        self._process, self._pipe = _spawn(plan)
+        telemetry.tell(Event.CHILD_STARTED, pid=self._process.pid)
+        self._watcher = threading.Thread(target=self._watch, name="inference-watch", daemon=True)
+        self._watcher.start()
+        threading.Thread(target=_count_lines, args=(self._process,), name="inference-stderr", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    @property
+    def models(self) -> Mapping[str, ModelIdentity] | None:
+        """The identities of the models it has loaded; None until it has."""
+        return self._models
+
+    @property
+    def end(self) -> CxrnodeError | None:
+        """Why it is gone; None while it lives."""
+        return self._end
+
+    def wait_ready(self, timeout: float | None) -> Mapping[str, ModelIdentity]:
+        """Wait for the models. Raises the error that ended the child, or ChildLost after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._models is not None or self._end is not None, timeout)
+            self._raise_end()
+            if self._models is None:
+                raise ChildLost("the models are still loading", operation="load models")
+            return self._models
+
+    def call(self, kind: str, body: Mapping[str, Any]) -> Call:
+        """Send a call; its replies come in the queue. Raises the error that ended the child."""
+        replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        with self._changed:
+            self._raise_end()
+            self._number += 1
+            number = self._number
+            self._calls[number] = replies
+        try:
+            self._pipe.send(kind, {**body, "call": number})
+        except OSError:
+            self._watcher.join()
+        return Call(number=number, replies=replies)
+
+    def forget(self, call: Call) -> None:
+        """Drop a call: what the child still says to it is thrown away."""
+        with self._changed:
+            self._calls.pop(call.number, None)
+
+    def kill(self) -> None:
+        """End it now; returns when it is gone. Calls in flight get ChildLost."""
+        self._unwanted = True
+        self._process.kill()
+        if threading.current_thread() is not self._watcher:
+            self._watcher.join()
+
+    def _watch(self) -> None:
+        reason = "it ended"
+        try:
+            while frame := self._pipe.receive(self._check, self._plan.heartbeat_seconds):
+                self._take(frame)
+        except _Stalled as stall:
+            reason = str(stall)
+        except (OSError, NotAFrame):
+            reason = "its pipe broke"
+        except Exception as error:  # noqa: BLE001 - whatever a frame made us stumble on, its callers are waiting
+            telemetry.unexpected("watch child", error)
+            reason = "it spoke out of turn"
+        finally:
+            self._bury(reason)
+
+    def _check(self) -> None:
+        quiet = time.monotonic() - self._heard
+        if self._models is None and time.monotonic() - self._spawned > self._plan.start_seconds:
+            raise _Stalled(f"its models were not loaded within {self._plan.start_seconds:g} seconds")
+        if self._models is not None and quiet > self._plan.stall_seconds:
+            raise _Stalled(f"no heartbeat for {self._plan.stall_seconds:g} seconds")
+
+    def _take(self, frame: Frame) -> None:
+        self._heard = time.monotonic()
+        if frame.kind == protocol.READY:
+            self._got_ready(frame)
+        elif frame.kind == protocol.FATAL:
+            self._end_with(protocol.decode_stop(frame.body))
+        elif frame.kind == protocol.BEAT:
+            self._got_beat(frame)
+        else:
+            self._reply(frame.body["call"], frame)
+
+    def _got_ready(self, frame: Frame) -> None:
+        with self._changed:
+            self._models = {each["name"]: protocol.decode_identity(each) for each in frame.body["models"]}
+            self._changed.notify_all()
+        telemetry.tell(
+            Event.CHILD_READY,
+            pid=self.pid,
+            device=frame.body["device"],
+            seconds=round(time.monotonic() - self._spawned, 2),
+        )
+
+    def _got_beat(self, frame: Frame) -> None:
+        if self._models is not None and frame.body["oldest"] > self._plan.image_seconds:
+            raise _Stalled(f"one step of its work took longer than {self._plan.image_seconds:g} seconds")
+        with self._changed:
+            waiting = list(self._calls.values())
+        for replies in waiting:
+            replies.put(frame)
+
+    def _reply(self, number: int, frame: Frame) -> None:
+        with self._changed:
+            replies = self._calls.get(number)
+        if replies is not None:
+            replies.put(frame)
+
+    def _bury(self, reason: str) -> None:
+        self._process.kill()
+        status = self._process.wait()
+        self._pipe.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+        if self._end is None and not self._unwanted:
+            telemetry.tell(Event.CHILD_LOST, logging.WARNING, pid=self.pid, reason=reason, status=status)
+        self._end_with(ChildLost(f"the inference child is gone: {reason}", operation="predict"))
+        self._ended(self)
+
+    def _raise_end(self) -> None:
+        """Raise why it is gone, if it is: a copy, since several threads may raise it at once."""
+        if self._end is not None:
+            raise copy.copy(self._end)
+
+    def _end_with(self, error: CxrnodeError) -> None:
+        """Keep the first reason, and tell everybody who waits."""
+        with self._changed:
+            self._end = self._end or error
+            waiting = list(self._calls.values())
+            self._calls.clear()
+            self._changed.notify_all()
+        for replies in waiting:
+            replies.put(copy.copy(self._end))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call in flight."""
+
+    number: int
+    replies: queue.SimpleQueue[Reply]
+
+
+class _Stalled(Exception):
+    pass
+
+
+def _spawn(plan: Plan) -> tuple[subprocess.Popen[bytes], Pipe]:
+    """Start the child; its standard input is a lifeline that is never written (see `child.die_with_parent`)."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cxrnode.inference.child", str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+            env=_environment(plan),
+            start_new_session=True,
+        )
+    pipe = Pipe(ours)
+    with suppress(OSError):
+        pipe.send(protocol.START, _start_of(plan))
+    return process, pipe
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    """Give the child's environment: thread counts must stand before numpy and torch are imported."""
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(plan.threads))
+    return {**os.environ, **threads, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+def _start_of(plan: Plan) -> dict[str, Any]:
+    return {
+        "bundles": {name: os.fspath(path.absolute()) for name, path in plan.bundles.items()},
+        "device": plan.device,
+        "threads": plan.threads,
+        "batch": plan.batch,
+        "heartbeat_seconds": plan.heartbeat_seconds,
+    }
+
+
+def _count_lines(process: subprocess.Popen[bytes]) -> None:
+    output = process.stdout
+    if output is None:
+        return
+    with output:
+        while heard := _some(output):
+            telemetry.tell(
+                Event.CHILD_SPOKE, pid=process.pid, count=max(1, heard.count(b"\n")), where=_place_of_crash(heard)
+            )
+
+
+def _some(output: IO[bytes]) -> bytes:
+    return os.read(output.fileno(), 1 << 16)
+
+
+def _place_of_crash(heard: bytes) -> str:
+    """Give `file:line` of the innermost place where faulthandler wrote one: never any other text."""
+    found = _FRAME_OF_A_CRASH.search(heard)
+    return f"{found[1].decode()}:{found[2].decode()}" if found else ""
