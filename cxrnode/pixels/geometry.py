@@ -98,7 +98,8 @@ def boxes_to_source(boxes: FloatArray, box: Letterbox) -> FloatArray:
     """Bring boxes (N, 4) as top, left, bottom, right from the grid onto the source, clipped to its borders."""
     moved = boxes - np.array([box.top, box.left] * 2, dtype=np.float32)
     scaled = moved * _source_pixels_per_grid_pixel(box)
-    return np.clip(scaled, 0.0, np.array([box.rows, box.cols] * 2, dtype=np.float32)).astype(np.float32)
+    clipped = np.clip(scaled, 0.0, np.array([box.rows, box.cols] * 2, dtype=np.float32))
+    return np.asarray(clipped, dtype=np.float32)
 
 
 def boxes_to_grid(boxes: FloatArray, box: Letterbox) -> FloatArray:

@@ -111,13 +111,13 @@ def _blurred(image: FloatArray, sigma: float) -> FloatArray:
     down = max(1.0, sigma / 2)
     small = resample(image, max(4, round(rows / down)), max(4, round(cols / down)))
     picture = Image.fromarray(np.clip(small * 255, 0, 255).astype(np.uint8))
-    soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(sigma / down)), dtype=np.float32) / 255
-    return resample(soft, rows, cols)
+    soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(sigma / down)), dtype=np.float32)
+    return resample(soft / np.float32(255), rows, cols)
 
 
 def _clip_window(image: FloatArray, rng: Generator) -> FloatArray:
     low, high = np.quantile(image, [rng.uniform(0.0, 0.08), rng.uniform(0.85, 1.0)])
-    return np.clip((image - low) / max(float(high - low), 1e-3), 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((image - low) / max(float(high - low), 1e-3), 0.0, 1.0), dtype=np.float32)
 
 
 def _gamma(image: FloatArray, rng: Generator) -> FloatArray:
@@ -169,7 +169,7 @@ def _draw_over(image: FloatArray, rng: Generator) -> FloatArray:
         x, y = rng.uniform(0, cols), rng.uniform(0, rows)
         w, h = rng.uniform(4, 30, size=2)
         pen.rounded_rectangle((x, y, x + w, y + h), radius=float(min(w, h) / 3), fill=int(rng.integers(170, 256)))
-    return np.asarray(picture, dtype=np.float32) / 255
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
 
 
 CHANGES: tuple[tuple[float, Callable[[FloatArray, Generator], FloatArray]], ...] = (

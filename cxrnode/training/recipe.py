@@ -23,6 +23,13 @@ class Recipe:
     network: Mapping[str, Any]
     source_weight: Mapping[str, float]
     channel_weight: tuple[float, ...]
+    title: str
+    task: str
+    description: str
+    data_source: str
+    intended_use: str
+    licence: str
+    references: tuple[str, ...]
 
 
 LUNGS = Recipe(
@@ -43,6 +50,22 @@ LUNGS = Recipe(
     # JSRT alone has hearts, and is the smaller: half of what is drawn.
     source_weight={"jsrt": 0.5, "shenzhen": 0.5},
     channel_weight=(1.0, 1.0, 1.0),
+    title="Lungs and heart on a frontal chest radiograph",
+    task="Segmentation of the right lung, the left lung and the heart on frontal chest radiographs",
+    description="A residual U-Net; masks for the cardiothoracic ratio, lung areas and their asymmetry",
+    data_source="JSRT with the SCR masks; the Shenzhen set of the NLM with the masks of Stirenko et al.",
+    intended_use="Research use only. Not a medical device. Frontal chest radiographs of adults, upright, PA",
+    licence="CC-BY-NC-SA-4.0, research use only",
+    references=(
+        "Shiraishi J et al. Development of a digital image database for chest radiographs with and without a lung "
+        "nodule. AJR 2000;174:71-74",
+        "van Ginneken B, Stegmann MB, Loog M. Segmentation of anatomical structures in chest radiographs using "
+        "supervised methods. Med Image Anal 2006;10:19-40",
+        "Jaeger S et al. Two public chest X-ray datasets for computer-aided screening of pulmonary diseases. Quant "
+        "Imaging Med Surg 2014;4:475-477",
+        "Stirenko S et al. Chest X-ray analysis of tuberculosis by deep learning with segmentation and augmentation. "
+        "IEEE ELNANO 2018:422-428",
+    ),
 )
 
 RECIPES: Mapping[str, Recipe] = {"lungs": LUNGS}

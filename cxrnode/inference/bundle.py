@@ -1,0 +1,214 @@
+"""Hides a model's package: a folder in the layout of MONAI's bundle specification.
+
+Promises that a bundle is read and never run (configuration.py), that no weight is used before the file's SHA-256 is the
+pinned one, and that a card is read without importing torch.
+
+    configs/metadata.json    what it is and is for; `network_data_format`; our own block `cxrnode`
+    configs/inference.json   `network_def`
+    models/model.pt          a state dict
+    docs/README.md, LICENSE  for people
+
+The block `cxrnode`: name, licence, operating_points (a probability for each channel), weights_sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrnode.errors import ModelAltered
+from cxrnode.inference.configuration import read_configuration, refusal, resolve
+from cxrnode.inference.network import build_network
+
+if TYPE_CHECKING:
+    import torch
+
+FloatArray = NDArray[np.float32]
+
+METADATA = Path("configs/metadata.json")
+INFERENCE = Path("configs/inference.json")
+WEIGHTS = Path("models/model.pt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleCard:
+    """What a bundle says of itself.
+
+    `digest` is over all that can change an answer: the weights (by their pinned SHA-256), the network, the input and
+    output format, the operating points. Prose and published metrics are not in it.
+    """
+
+    name: str
+    version: str
+    digest: str
+    task: str
+    input_size: int
+    channels: tuple[str, ...]
+    operating_points: Mapping[str, float]
+    intended_use: str
+    licence: str
+    metrics: Mapping[str, Any]
+    weights_sha256: str
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The operating points in the order of the channels."""
+        return tuple(self.operating_points[channel] for channel in self.channels)
+
+
+def read_card(path: Path) -> BundleCard:
+    """Read a bundle's card. Raises NeedsOperator where the folder is no bundle that this program can use."""
+    metadata, inference = read_configuration(path / METADATA), read_configuration(path / INFERENCE)
+    try:
+        return _card(metadata, inference)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+        raise refusal(f"metadata.json lacks what the program needs ({cause})", path.name) from cause
+
+
+def _card(metadata: Mapping[str, Any], inference: Mapping[str, Any]) -> BundleCard:
+    own, form = metadata["cxrnode"], metadata["network_data_format"]
+    channels = form["outputs"]["pred"]["channel_def"]
+    names = tuple(str(channels[str(index)]) for index in range(int(form["outputs"]["pred"]["num_channels"])))
+    return BundleCard(
+        name=str(own["name"]),
+        version=str(metadata["version"]),
+        digest=_digest({"cxrnode": own, "network_data_format": form, "inference": inference}),
+        task=str(metadata["task"]),
+        input_size=_input_size(form["inputs"]["image"]),
+        channels=names,
+        operating_points={name: _probability(own["operating_points"][name]) for name in names},
+        intended_use=str(metadata["intended_use"]),
+        licence=str(own["licence"]),
+        metrics=dict(metadata.get("eval_metrics", {})),
+        weights_sha256=str(own["weights_sha256"]).lower(),
+    )
+
+
+def _input_size(image: Mapping[str, Any]) -> int:
+    rows, cols = image["spatial_shape"]
+    if rows != cols or int(image["num_channels"]) != 1 or not 32 <= int(rows) <= 4096:
+        raise ValueError("the input must be one square gray picture")
+    return int(rows)
+
+
+def _probability(value: Any) -> float:
+    if not 0.0 < float(value) < 1.0:
+        raise ValueError("an operating point must lie between 0 and 1")
+    return float(value)
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def verify(path: Path) -> BundleCard:
+    """Read the card and check the weights against it. Raises ModelAltered where they are not the pinned ones."""
+    card = read_card(path)
+    _checked_weights(path, card)
+    return card
+
+
+def _checked_weights(path: Path, card: BundleCard) -> bytes:
+    """Read the weights whole, so that what is hashed is what is loaded."""
+    try:
+        content = (path / WEIGHTS).read_bytes()
+    except OSError as cause:
+        raise refusal("the bundle's weights cannot be read", f"{path.name}/{WEIGHTS}") from cause
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.weights_sha256:
+        raise ModelAltered(
+            f"the weights have SHA-256 {found[:12]}..., pinned is {card.weights_sha256[:12]}...",
+            operation="verify bundle",
+            subject=card.name,
+            hint="put the released bundle back, or pin the new weights if they are meant: docs/operations.md",
+        )
+    return content
+
+
+class Network:
+    """A bundle's network in memory, on one device, ready to answer. Owns its weights; not for two threads at once."""
+
+    def __init__(self, card: BundleCard, module: torch.nn.Module, device: str) -> None:
+        """Take a built network; use `load`."""
+        self.card = card
+        self.device = device
+        self._module = module
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu", threads: int | None = None) -> Network:
+        """Check, build and fill a bundle's network on `device` (a torch device string).
+
+        `threads` sets torch's thread count for the whole process; the answer does not depend on it. Raises
+        ModelAltered for weights that are not the pinned ones, NeedsOperator for a bundle that cannot be used.
+        """
+        import torch
+
+        card = read_card(path)
+        content = _checked_weights(path, card)
+        definition = resolve(read_configuration(path / INFERENCE), "network_def")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        module = build_network(definition)
+        _fill(module, content, card)
+        if torch.device(device).type == "cuda":
+            _forbid_autotuning()
+        # torch's annotations know memory_format only beside a tensor.
+        module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(card, module.eval(), device)
+
+    def predict(self, batch: FloatArray) -> FloatArray:
+        """Give the probabilities (N, C, S, S) of inputs (N, 1, S, S) as `pixels.normalise.prepare` makes them.
+
+        On a CPU the images run one at a time: a batch gains little there, and an answer must not depend on which
+        images happened to wait together.
+        """
+        size = self.card.input_size
+        if batch.ndim != 4 or batch.shape[1:] != (1, size, size):
+            raise ValueError(f"{self.card.name} takes (N, 1, {size}, {size}), not {batch.shape}")
+        if torch_type(self.device) == "cuda":
+            return self._run(batch)
+        return np.concatenate([self._run(batch[index : index + 1]) for index in range(len(batch))])
+
+    def _run(self, batch: FloatArray) -> FloatArray:
+        import torch
+
+        with torch.inference_mode():
+            images = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32)).to(self.device)
+            logits = self._module(images.to(memory_format=torch.channels_last))
+            answer: FloatArray = torch.sigmoid(logits.float()).contiguous().cpu().numpy()
+        return answer
+
+
+def torch_type(device: str) -> str:
+    """Give the kind of a torch device string: `cuda:1` is cuda."""
+    return device.partition(":")[0]
+
+
+def _fill(module: torch.nn.Module, content: bytes, card: BundleCard) -> None:
+    """Load a state dict, and nothing but tensors; half precision becomes the network's own."""
+    import torch
+
+    try:
+        module.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, EOFError) as cause:
+        raise refusal("the weights do not fit the network, or hold more than tensors", card.name) from cause
+
+
+def _forbid_autotuning() -> None:
+    """Make CUDA choose the same kernels in the same precision every time."""
+    import torch
+
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

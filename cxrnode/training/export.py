@@ -1,0 +1,86 @@
+"""Hides how trained weights become a bundle.
+
+Promises a folder in the bundle specification's layout that `cxrnode.inference.bundle` loads and MONAI verifies, with
+the weights' SHA-256 pinned. Its card says that it is not evaluated: numbers come from `evaluate`, and a person writes
+the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS
+from cxrnode.training.recipe import Recipe
+
+CARD = """# {name}
+
+Research use only. Not a medical device.
+
+Weights trained with `cxrnode models train {name}`. They have not been evaluated yet: run
+`cxrnode models evaluate {name} --data DIR --bundle THIS_FOLDER` and write down what it prints, on which films, and what
+the ten worst look like, before anybody relies on them.
+"""
+
+
+def export_bundle(recipe: Recipe, weights: Path, folder: Path, version: str) -> Path:
+    """Write the bundle of `recipe` with a state dict's file into `folder`; what is there by these names is replaced."""
+    for part in ("configs", "models", "docs"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, folder / WEIGHTS)
+    pinned = hashlib.sha256(weights.read_bytes()).hexdigest()
+    _write(folder / METADATA, _metadata(recipe, version, pinned))
+    _write(folder / INFERENCE, {"network_def": dict(recipe.network)})
+    (folder / "docs/README.md").write_text(CARD.format(name=recipe.name), encoding="utf-8")
+    return folder
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _metadata(recipe: Recipe, version: str, pinned: str) -> dict[str, Any]:
+    return {
+        "version": version,
+        "changelog": {version: "trained with cxrnode models train"},
+        "monai_version": installed("monai"),
+        "pytorch_version": installed("torch").split("+")[0],
+        "numpy_version": installed("numpy"),
+        "required_packages_version": {},
+        "name": recipe.title,
+        "task": recipe.task,
+        "description": recipe.description,
+        "authorship": "The cxrnode founders",
+        "copyright": "See LICENSE",
+        "data_source": recipe.data_source,
+        "data_type": "dicom",
+        "image_classes": "one frontal chest radiograph, prepared by cxrnode.pixels.normalise.prepare",
+        "label_classes": ", ".join(recipe.channels),
+        "pred_classes": ", ".join(recipe.channels) + ": a probability each; they may overlap",
+        "eval_metrics": {},
+        "intended_use": recipe.intended_use,
+        "references": list(recipe.references),
+        "network_data_format": _format(recipe),
+        "cxrnode": {
+            "name": recipe.name,
+            "licence": recipe.licence,
+            "operating_points": dict.fromkeys(recipe.channels, 0.5),
+            "weights_sha256": pinned,
+        },
+    }
+
+
+def _format(recipe: Recipe) -> dict[str, Any]:
+    plane = {"spatial_shape": [recipe.size, recipe.size], "dtype": "float32", "value_range": [0, 1]}
+    channels = {str(index): name for index, name in enumerate(recipe.channels)}
+    image = {"type": "image", "format": "magnitude", "modality": "DX", "num_channels": 1, **plane}
+    pred = {"type": "image", "format": "segmentation", "num_channels": len(channels), **plane}
+    return {
+        "inputs": {"image": {**image, "is_patch_data": False, "channel_def": {"0": "display image, equalised"}}},
+        "outputs": {"pred": {**pred, "is_patch_data": False, "channel_def": channels}},
+    }
