@@ -18,7 +18,7 @@ import torch
 from cxrnode import telemetry
 from cxrnode.domain.finding import Failure, ModelIdentity
 from cxrnode.errors import SettingsInvalid
-from cxrnode.inference.bundle import BundleCard, Network, verify
+from cxrnode.inference.bundle import Network
 from cxrnode.inference.image_pass import FloatArray, Model, Prepared, failure_of
 
 LOST_DEVICE = 71
@@ -115,19 +115,15 @@ def backend_of(device: str, group: int) -> str:
 
 
 def _load(name: str, path: Path, device: str, group: int) -> Model:
-    card = verify(path)
     network = Network.load(path, device)
+    card = network.card
     return Model(
         identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend_of(device, group)),
         network=network,
         input_size=card.input_size,
         channels=card.channels,
-        thresholds=_thresholds(card),
+        thresholds=card.thresholds,
     )
-
-
-def _thresholds(card: BundleCard) -> tuple[float, ...]:
-    return tuple(float(card.operating_points[channel]) for channel in card.channels)
 
 
 def _failure(error: Exception) -> Failure:
