@@ -1,0 +1,180 @@
+"""The ledger as the line sees it.
+
+Hides that it is SQLite, and which module a verb's SQL is in. Promises the port's contract: each verb is one
+transaction, committed to disk when it returns; threads may share one ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cxrnode.domain.delivery import Delivery
+from cxrnode.domain.identity import StudyUID
+from cxrnode.domain.study import Description, Recorded, Sender
+from cxrnode.ledger import jobs, receiving, sending
+from cxrnode.ledger.database import Database
+from cxrnode.ports import Claim, Completion, Membership, Verdict
+
+
+class SqliteLedger:
+    """The node's ledger; see ports.Ledger for what each verb promises. Owns the file and, if exclusive, its lock."""
+
+    def __init__(self, database: Database, *, incarnation: str, exclusive: bool) -> None:
+        """Work on an open database. `incarnation` names this run of the node in its leases."""
+        self._database = database
+        self._incarnation = incarnation
+        self._exclusive = exclusive
+
+    @classmethod
+    def open(cls, path: Path, *, incarnation: str, exclusive: bool) -> Self:
+        """Open the ledger at `path`.
+
+        Exclusive (serve, replay): makes and migrates it, and holds `<path>.lock`, which proves the leases of every
+        other incarnation dead. Not exclusive (status, jobs, pause): works beside a running node.
+        Raises AlreadyRunning, LedgerDamaged, or Fatal where another version wrote it or there is none.
+        """
+        return cls(Database.open(path, exclusive=exclusive), incarnation=incarnation, exclusive=exclusive)
+
+    def shut(self) -> None:
+        """Close the file and release the lock (`close` is the verb that closes a study)."""
+        self._database.shut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shut()
+
+    def find_twin(self, description: Description) -> Recorded:
+        """Tell what recording this would make of it."""
+        with self._database.reading() as connection:
+            return receiving.find_twin(connection, description)
+
+    def record(self, description: Description, sender: Sender, key: str, now: datetime, *, candidate: bool) -> Recorded:
+        """Record a kept instance."""
+        with self._database.writing() as connection:
+            return receiving.record(connection, description, sender, key, now, candidate=candidate)
+
+    def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
+        """Give those of the keys that have no row."""
+        with self._database.reading() as connection:
+            return receiving.unknown_keys(connection, keys)
+
+    def open_studies(self) -> Sequence[tuple[StudyUID, datetime]]:
+        """Give the open studies, each with the time of its last instance, the longest quiet first."""
+        with self._database.reading() as connection:
+            return receiving.open_studies(connection)
+
+    def membership(self, study: StudyUID) -> Membership:
+        """Give the current revisions of a study."""
+        with self._database.reading() as connection:
+            return receiving.membership(connection, study)
+
+    def close(
+        self,
+        membership: Membership,
+        verdicts: Sequence[Verdict],
+        *,
+        models: Sequence[str],
+        destinations: Sequence[str],
+        now: datetime,
+        schedule: bool,
+    ) -> int | None:
+        """Close the study with this membership; give the number of the job, None where there is none."""
+        with self._database.writing() as connection:
+            return jobs.close(
+                connection,
+                membership,
+                verdicts,
+                models=models,
+                destinations=destinations,
+                now=now,
+                schedule=schedule,
+            )
+
+    def claim_jobs(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Claim]:
+        """Lease due jobs."""
+        with self._database.writing() as connection:
+            return jobs.claim(
+                connection,
+                now,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                incarnation=self._incarnation,
+                exclusive=self._exclusive,
+            )
+
+    def renew(self, claims: Sequence[Claim], now: datetime, *, lease_seconds: float) -> None:
+        """Move the deadline of leases still held."""
+        with self._database.writing() as connection:
+            jobs.renew(connection, claims, now, lease_seconds=lease_seconds, incarnation=self._incarnation)
+
+    def complete(self, claim: Claim, completion: Completion, now: datetime) -> None:
+        """Write the job's end with all that follows from it."""
+        with self._database.writing() as connection:
+            jobs.complete(connection, claim, completion, now)
+
+    def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+        """Schedule the job again, or park it."""
+        with self._database.writing() as connection:
+            jobs.fail(connection, claim, due_at=due_at, reason=reason, now=now)
+
+    def claim_deliveries(
+        self, destination: str, now: datetime, *, limit: int, lease_seconds: float
+    ) -> Sequence[Delivery]:
+        """Lease due deliveries of one destination."""
+        with self._database.writing() as connection:
+            return sending.claim(
+                connection,
+                destination,
+                now,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                incarnation=self._incarnation,
+                exclusive=self._exclusive,
+            )
+
+    def mark_sent(self, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:
+        """The peer took it."""
+        with self._database.writing() as connection:
+            sending.mark_sent(connection, delivery, now, ask_at=ask_at)
+
+    def fail_delivery(self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+        """Schedule it again, or park it."""
+        with self._database.writing() as connection:
+            sending.fail(connection, delivery, due_at=due_at, reason=reason, now=now)
+
+    def begin_commitment(
+        self, destination: str, transaction_uid: str, now: datetime, *, limit: int, ask_again_at: datetime
+    ) -> Sequence[Delivery]:
+        """Record a storage commitment transaction before it is asked for."""
+        with self._database.writing() as connection:
+            return sending.begin_commitment(
+                connection, destination, transaction_uid, now, limit=limit, ask_again_at=ask_again_at
+            )
+
+    def confirm(
+        self,
+        transaction_uid: str,
+        *,
+        committed: Sequence[str],
+        failed: Mapping[str, int],
+        now: datetime,
+        attempts: int,
+    ) -> bool:
+        """Write a storage commitment report."""
+        with self._database.writing() as connection:
+            return sending.confirm(
+                connection, transaction_uid, committed=committed, failed=failed, now=now, attempts=attempts
+            )
+
+    def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
+        """SENT is final, or parked."""
+        with self._database.writing() as connection:
+            sending.no_commitment(connection, deliveries, park=park, reason=reason, now=now)
