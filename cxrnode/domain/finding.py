@@ -169,7 +169,10 @@ class StudyResult:
 
 def summary_of(result: ModelResult) -> dict[str, Any]:
     """Give what a table or a script shows of a result: values by name, rounded as they are printed."""
-    numbers = {f"{m.region}.{m.name}" if m.region else m.name: round(m.value, 4) for m in result.measurements}
+    numbers = {
+        f"{m.region}.{m.name}" if m.region else m.name: {"value": round(m.value, 4), "unit": m.unit}
+        for m in result.measurements
+    }
     judged = {f.name: {"presence": str(f.presence), "probability": f.probability} for f in result.findings}
     return {
         "model": result.model.name,

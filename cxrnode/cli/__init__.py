@@ -1,0 +1,29 @@
+"""The commands: parse, call one room, print, map errors to exit codes.
+
+Hides Typer and Rich from every other room. Promises that `cxrnode --help` loads no heavy library (each command
+imports what it needs when it runs), that --json prints one JSON document, and these exit codes: 0 done, 1 something
+in the work failed or needs an operator, 2 the command line or the settings are wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cxrnode.cli.app import app
+from cxrnode.errors import CxrnodeError, SettingsInvalid
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on standard error, never a traceback."""
+    from cxrnode.cli import bundles, daemon, films, operator  # noqa: F401 - each adds its commands to `app`
+
+    try:
+        app()
+    except SettingsInvalid as error:
+        sys.stderr.write(f"cxrnode: settings: {error}\n")
+        sys.exit(2)
+    except CxrnodeError as error:
+        sys.stderr.write(f"cxrnode: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,72 @@
+"""The root of the command line, and how every command prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrnode import __version__
+
+if TYPE_CHECKING:
+    from cxrnode.settings import Settings
+
+app = typer.Typer(
+    name="cxrnode",
+    help="Chest radiographs in by C-STORE; SEG and SR back to the PACS. Research use, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+
+
+@app.callback()
+def _root(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file (TOML); else CXRNODE_CONFIG, else /etc/cxrnode/cxrnode.toml.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        say(__version__)
+        raise typer.Exit
+    if config:
+        os.environ["CXRNODE_CONFIG"] = str(config)
+
+
+def settings() -> Settings:
+    """Load the settings in force."""
+    from cxrnode.settings import load
+
+    return load()
+
+
+def say(text: str = "") -> None:
+    """Print a line for a person, or for a script."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(document: Any) -> None:
+    """Print one JSON document."""
+    say(json.dumps(document, indent=2, default=str))
+
+
+def say_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table as wide as it has to be."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(highlight=False).print(table)

@@ -1,0 +1,53 @@
+"""Statements as a person reads them, from an outcome's summary.
+
+Hides names and units of the line. Promises one sentence a statement, in the order a reader wants them, and a sentence
+for every reason and caveat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cxrnode.domain.selection import REASONS
+
+_NAMES = {
+    "cardiothoracic_ratio": "Cardiothoracic ratio",
+    "right_lung.area": "Right lung area",
+    "left_lung.area": "Left lung area",
+    "heart.area": "Heart area",
+    "lung_asymmetry": "Right-left lung asymmetry (right minus left, of the sum)",
+}
+_REGIONS = {"right_lung": "right lung", "left_lung": "left lung", "heart": "heart"}
+
+
+def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
+    """Give what is said of one image: why it was not analysed, or each statement with its caveats."""
+    if code:
+        return [f"Not analysed, because {REASONS[code].text}."]
+    said: list[str] = []
+    for result in summary.get("results", ()):
+        said += [_measured(name, number) for name, number in result["measurements"].items()]
+        said += [_judged(name, judged) for name, judged in result["findings"].items()]
+        said += [f"No {_REGIONS.get(label, label)} found." for label in result["absent"]]
+    said += [f"The model {name} is missing, because {REASONS[why].text}." for name, why in summary.get("missing", ())]
+    return said + [f"Note: {caveat}." for caveat in summary.get("caveats", ())]
+
+
+def _measured(name: str, number: Mapping[str, Any]) -> str:
+    return f"{_NAMES.get(name, name.replace('_', ' '))}: {quantity(number['value'], number['unit'])}."
+
+
+def _judged(name: str, judged: Mapping[str, Any]) -> str:
+    probability = judged.get("probability")
+    with_what = "" if probability is None else f" (probability {probability:.2f})"
+    return f"{name.replace('_', ' ').capitalize()}: {judged['presence']}{with_what}."
+
+
+def quantity(value: float, unit: str) -> str:
+    """Give a number with its UCUM unit as it is read: areas in cm2, ratios with two digits."""
+    if unit == "mm2":
+        return f"{value / 100:.0f} cm²"
+    if unit == "%":
+        return f"{value:.1f} % of the picture"
+    return f"{value:.2f}" if unit == "1" else f"{value:.2f} {unit}"

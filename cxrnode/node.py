@@ -1,0 +1,264 @@
+"""The composition root: the only file that knows every adapter, and the order in which they start and stop.
+
+Hides how the line gets its ports. Promises that the port listens before the models are loaded, that whatever was
+started is stopped in the opposite order, and that a second node on the same state is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cxrnode import __version__
+from cxrnode.archive import ReferenceArchive, SpoolArchive
+from cxrnode.dimse.commitment import CommitmentReport
+from cxrnode.dimse.contexts import SOURCE_CLASSES
+from cxrnode.dimse.listener import Door, Listener
+from cxrnode.dimse.sender import Sender
+from cxrnode.dimse.server import Limits
+from cxrnode.errors import CxrnodeError, Fatal, NeedsOperator
+from cxrnode.evidence import EvidenceComposer
+from cxrnode.inference.predictor import ChildPredictor
+from cxrnode.ledger import SqliteLedger
+from cxrnode.pipeline import Line, Plan
+from cxrnode.pipeline.running import Seen
+from cxrnode.pixels.header import HeaderReader
+from cxrnode.schedule import Bell, Bells
+from cxrnode.settings import Settings
+from cxrnode.telemetry import Event, tell
+from cxrnode.web.health import Dependency, HealthServer
+
+LEDGER_FILE = "ledger.sqlite"
+_POLL_SECONDS = 0.2
+_ECHO_SECONDS = 30.0
+
+
+class SystemClock:
+    """Implements ports.Clock."""
+
+    def now(self) -> datetime:
+        """Give the time as aware UTC."""
+        return datetime.now(UTC)
+
+
+class Engine:
+    """The line with its adapters and bells, without a door to the world. Owns ledger, child process and senders."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        archive: SpoolArchive | ReferenceArchive,
+        *,
+        preview: bool = False,
+        seen: Seen | None = None,
+    ) -> None:
+        """Open the ledger under its lock and compose the line. AlreadyRunning where another node holds the state."""
+        self.settings, self.archive = settings, archive
+        self.destinations = tuple(destination.destination() for destination in settings.destinations)
+        self.incarnation = uuid.uuid4().hex
+        self.stopped = threading.Event()
+        self.fatal: Fatal | None = None
+        self.predictor = _predictor(settings)
+        self.sender = Sender(calling_ae=settings.node.ae_title, report=self.take_report)
+        self.ledger = SqliteLedger.open(
+            settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
+        )
+        self.line = Line(
+            plan=_plan(settings, preview=preview),
+            archive=archive,
+            ledger=self.ledger,
+            reader=HeaderReader(),
+            predictor=self.predictor,
+            composer=_composer(settings),
+            peer=self.sender,
+            clock=SystemClock(),
+            chance=random.random,
+            seen=seen,
+        )
+        self.bells = Bells(self._bells(), self._on_fatal)
+
+    def take_report(self, report: CommitmentReport) -> bool:
+        """Take an N-EVENT-REPORT from either door."""
+        return self.line.confirm(report.transaction_uid, report.committed, report.failed)
+
+    def start(self) -> None:
+        """Begin to load the models, and put the spool in order. The bells are rung by `ring`."""
+        self.predictor.start()
+        self.line.start()
+
+    def ring(self) -> None:
+        """Start closing, running and delivering."""
+        self.bells.start()
+
+    def stop(self) -> None:
+        """Let the verbs that run end, then stop the child, the senders and the ledger."""
+        self.bells.stop()
+        self.predictor.close()
+        self.sender.close()
+        self.ledger.shut()
+
+    def _bells(self) -> list[Bell]:
+        bells = [
+            Bell(name="close", period_seconds=_POLL_SECONDS, verb=self.line.close_due),
+            Bell(name="run", period_seconds=_POLL_SECONDS, verb=self.line.run_jobs),
+        ]
+        for destination in self.destinations:
+            deliver: Callable[[], int] = lambda to=destination: self.line.deliver(to)  # type: ignore[misc]  # noqa: E731
+            commit: Callable[[], int] = lambda to=destination: self.line.ask_commitments(to)  # type: ignore[misc]  # noqa: E731
+            bells.append(Bell(name=f"deliver to {destination.name}", period_seconds=_POLL_SECONDS, verb=deliver))
+            bells.append(Bell(name=f"commit at {destination.name}", period_seconds=_POLL_SECONDS, verb=commit))
+        return bells
+
+    def _on_fatal(self, error: Fatal) -> None:
+        self.fatal = error
+        tell(Event.UNEXPECTED, logging.ERROR, operation="node", error=type(error).__name__, hint=error.hint)
+        self.stopped.set()
+
+
+class Node:
+    """The daemon: an engine with a listener and a health page."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Compose it; nothing runs yet."""
+        self.settings = settings
+        settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.archive = spool_of(settings)
+        self.engine = Engine(settings, self.archive)
+        self.listener = Listener(
+            _door(settings),
+            incoming=self.archive.incoming,
+            receive=self.engine.line.receive,
+            report=self.engine.take_report,
+            admit=self.archive.check_space,
+            association_ended=self.engine.line.association_ended,
+        )
+        web = settings.web
+        self.health = HealthServer(host=web.host, port=web.port, version=__version__, look=self.look)
+
+    def start(self) -> None:
+        """Sweep and adopt, listen, then ring the bells and open the health page."""
+        self.engine.start()
+        self.listener.start()
+        self.engine.ring()
+        if self.settings.web.enabled:
+            self.health.start()
+        aet, incarnation = self.settings.node.ae_title, self.engine.incarnation
+        tell(Event.NODE_STARTED, version=__version__, incarnation=incarnation, aet=aet)
+
+    def wait(self) -> None:
+        """Block until `stop` is asked for from a signal, or something Fatal happened, which is raised."""
+        self.engine.stopped.wait()
+        if self.engine.fatal:
+            raise self.engine.fatal
+
+    def stop(self) -> None:
+        """Take no more, then end what runs."""
+        self.listener.stop()
+        self.engine.stop()
+        if self.settings.web.enabled:
+            self.health.stop()
+        tell(Event.NODE_STOPPED, incarnation=self.engine.incarnation)
+
+    def look(self) -> Mapping[str, Dependency]:
+        """Give the health of each dependency, without waiting for any."""
+        return {
+            "ledger": _try(lambda: "paused: jobs wait for `cxrnode resume`" if self.engine.ledger.paused() else "open"),
+            "disk": _try(lambda: _with_room(self.archive)),
+            "models": _models(self.engine.predictor),
+        }
+
+
+def spool_of(settings: Settings) -> SpoolArchive:
+    """Give the archive of a node's state folder."""
+    floor = settings.listener.free_space_floor_mb * 1_000_000
+    return SpoolArchive(settings.node.state_dir / "spool", floor_bytes=floor)
+
+
+def _with_room(archive: SpoolArchive) -> str:
+    archive.check_space()
+    return "above its floor of free space"
+
+
+def _try(look: Callable[[], str]) -> Dependency:
+    try:
+        return Dependency(ok=True, detail=look())
+    except CxrnodeError as error:
+        return Dependency(ok=False, detail=error.happened)
+
+
+def _models(predictor: ChildPredictor) -> Dependency:
+    """The node receives and keeps without its models, so it is ready while they load."""
+    trouble = predictor.trouble()
+    if trouble:
+        return Dependency(ok=False, detail=trouble.happened, needed=False)
+    detail = "loaded" if predictor.ready() else "loading"
+    return Dependency(ok=predictor.ready(), detail=detail, needed=False)
+
+
+def bundle_folders(settings: Settings) -> dict[str, Path]:
+    """Give the enabled bundles' folders. NeedsOperator where one is missing."""
+    folders = {name: settings.models.folder / name for name in settings.models.enabled}
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise NeedsOperator(
+                "an enabled model has no bundle",
+                operation="models",
+                subject=name,
+                hint="see models.folder and models.enabled in deploy/cxrnode.toml",
+            )
+    return folders
+
+
+def _predictor(settings: Settings) -> ChildPredictor:
+    inference = settings.inference
+    return ChildPredictor(
+        bundle_folders(settings),
+        device=inference.device,
+        threads=inference.threads,
+        batch=inference.batch,
+        stall_seconds=inference.stall_seconds,
+        image_seconds=inference.image_seconds,
+    )
+
+
+def _composer(settings: Settings) -> EvidenceComposer:
+    return EvidenceComposer(
+        device_name=settings.node.device_name or settings.node.ae_title,
+        timezone_offset=settings.node.timezone_offset,
+        software_version=__version__,
+    )
+
+
+def _plan(settings: Settings, *, preview: bool) -> Plan:
+    line = settings.line
+    return Plan(
+        rules=settings.rules_in_force,
+        models=settings.models.enabled,
+        destinations=tuple(destination.destination() for destination in settings.destinations),
+        quiet_seconds=settings.studies.quiet_seconds,
+        batch=settings.inference.batch,
+        job_policy=line.jobs.policy(),
+        delivery_policy=line.deliveries.policy(),
+        job_lease_seconds=line.job_lease_seconds,
+        delivery_lease_seconds=line.delivery_lease_seconds,
+        commitment_wait_seconds=line.commitment_wait_seconds,
+        preview=preview,
+    )
+
+
+def _door(settings: Settings) -> Door:
+    node, listener = settings.node, settings.listener
+    return Door(
+        ae_title=node.ae_title,
+        host=node.host,
+        port=node.port,
+        calling_ae_titles=listener.calling_ae_titles,
+        networks=tuple(str(network) for network in listener.addresses),
+        storage_classes=(*SOURCE_CLASSES, *listener.other_storage_classes),
+        limits=Limits(associations=listener.maximum_associations, idle_seconds=listener.idle_seconds),
+    )

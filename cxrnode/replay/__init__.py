@@ -1,0 +1,137 @@
+"""The same line over a folder or an archive: `cxrnode replay`.
+
+Hides where the files come from (folders, files, zip archives, DICOMDIR) and how a run that was stopped goes on.
+Promises that every file ends with an outcome or its own reason in findings.csv, that sources are never touched, and
+the same evidence from every run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from cxrnode.archive import ReferenceArchive
+from cxrnode.domain.finding import ImagePrediction, ImageResult
+from cxrnode.domain.identity import AETitle, InstanceUID
+from cxrnode.domain.study import Arrival, Instance, Sender
+from cxrnode.evidence.overlay import overlay
+from cxrnode.node import Engine
+from cxrnode.settings import Settings
+from cxrnode.replay.findings import write_findings
+from cxrnode.replay.sources import found
+
+WORK = ".cxrnode"
+_REPLAY = Sender(calling_ae=AETitle("REPLAY"), called_ae=AETitle("REPLAY"), address="", association="replay")
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a replay stands: files read of files found (0 while counting), images and jobs done of those there are."""
+
+    files: int
+    files_found: int
+    jobs_done: int = 0
+    jobs: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a replay came to."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Rows of findings.csv by outcome: `analysed`, or a code of selection.REASONS."""
+    duplicates: int = 0
+    """Files whose very content another file had already brought."""
+    unopened: list[str] = field(default_factory=list)
+    """Files that could not be opened, with the reason."""
+    parked: int = 0
+    findings: Path = Path()
+
+
+class Replay:
+    """One replay. Owns its engine; `out` holds the evidence, and in `.cxrnode` the ledger that lets a run go on."""
+
+    def __init__(self, settings: Settings, sources: Sequence[Path], out: Path, *, overlays: bool = True) -> None:
+        """Prepare the output folder and open its ledger. AlreadyRunning where another replay writes there."""
+        self._sources, self._out, self._overlays = [source.absolute() for source in sources], out.absolute(), overlays
+        self._work = self._out / WORK
+        self._work.mkdir(parents=True, exist_ok=True)
+        self._archive = ReferenceArchive(out=self._out, work=self._work)
+        self._engine = Engine(_adapted(settings, self._work), self._archive, preview=overlays, seen=self._draw)
+        self._summary = Summary()
+
+    def run(self, report: Callable[[Progress], None]) -> Summary:
+        """Read every file, then run the line until nothing is left to do; `report` is told of the progress."""
+        self._engine.start()
+        try:
+            self._feed(report)
+            self._engine.ring()
+            self._until_done(report)
+            return self._summed_up()
+        finally:
+            self._engine.stop()
+
+    def _feed(self, report: Callable[[Progress], None]) -> None:
+        """Record what is not recorded yet: a study closes only when all of the source has been read."""
+        files = 0
+        for chunk in _chunks(found(self._sources, self._work / "extracted"), _CHUNK):
+            unknown = set(self._engine.ledger.unknown_keys([str(path) for path in chunk]))
+            for path in chunk:
+                if str(path) in unknown:
+                    self._receive(path)
+                files += 1
+                report(Progress(files=files, files_found=0))
+        self._engine.line.association_ended(_REPLAY.association)
+
+    def _receive(self, path: Path) -> None:
+        try:
+            arrival = Arrival(
+                path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=_REPLAY
+            )
+            self._engine.line.receive(arrival)
+        except OSError as error:
+            self._summary.unopened.append(f"{path}: {error.strerror}")
+
+    def _until_done(self, report: Callable[[Progress], None]) -> None:
+        while not self._engine.stopped.wait(0.2):
+            counts = self._engine.ledger.counts()
+            left = counts.jobs_left
+            report(Progress(files=counts.instances, files_found=counts.instances, jobs_done=counts.jobs - left, jobs=counts.jobs))
+            if not counts.open_studies and not left and not counts.deliveries_left:
+                return
+        if self._engine.fatal:
+            raise self._engine.fatal
+
+    def _draw(self, source: Instance, answer: ImagePrediction, result: ImageResult | None) -> None:
+        if result is None or answer.preview is None:
+            return
+        folder = self._out / "overlays"
+        folder.mkdir(exist_ok=True)
+        picture = overlay(answer.preview, result, (source.facts.rows, source.facts.columns))
+        (folder / f"{source.uid}.png").write_bytes(picture)
+
+    def _summed_up(self) -> Summary:
+        self._summary.findings = self._out / "findings.csv"
+        self._summary.outcomes = write_findings(self._engine.ledger.outcomes(), self._out, self._summary.findings)
+        self._summary.parked = self._engine.ledger.counts().jobs_parked
+        return self._summary
+
+
+def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    iterator = iter(paths)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _adapted(settings: Settings, work: Path) -> Settings:
+    """Give the settings with the run's own state folder, and studies that close as soon as all is read."""
+    return settings.model_copy(
+        update={
+            "node": settings.node.model_copy(update={"state_dir": work}),
+            "studies": settings.studies.model_copy(update={"quiet_seconds": 0.0}),
+        }
+    )
