@@ -1,0 +1,38 @@
+"""Which name kept bytes get.
+
+Hides the sharding. Promises that no text from outside becomes a path unchecked: what is no valid UID (PS3.5 9.1) is
+named by its digest.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cxrnode.domain.identity import digest, is_uid
+
+SOURCES, EVIDENCE = "sources", "evidence"
+SUFFIX = ".dcm"
+
+_HEX = re.compile(r"[0-9a-f]{32,}")
+_DIGITS = 32
+"""128 bits of the digest: no sender can make two contents that meet under one name."""
+
+
+def source_key(uid: str, bytes_digest: str) -> str:
+    """Give the key of a source: `sources/ab/cd/<SOP Instance UID>.<digest>.dcm`."""
+    content = bytes_digest if _HEX.fullmatch(bytes_digest) else digest(bytes_digest)
+    return f"{SOURCES}/{_shard(content)}/{_safe(uid)}.{content[:_DIGITS]}{SUFFIX}"
+
+
+def evidence_key(uid: str) -> str:
+    """Give the key of an evidence object: `evidence/ab/cd/<SOP Instance UID>.dcm`."""
+    return f"{EVIDENCE}/{_shard(digest(uid))}/{_safe(uid)}{SUFFIX}"
+
+
+def _shard(content: str) -> str:
+    """Two levels of 256 folders: a million files are fifteen a folder."""
+    return f"{content[:2]}/{content[2:4]}"
+
+
+def _safe(uid: str) -> str:
+    return uid if is_uid(uid) else f"no-uid-{digest(uid)[:_DIGITS]}"

@@ -1,0 +1,62 @@
+"""The archive of a replay: sources stay where they are, evidence goes below the output folder.
+
+Hides which sources are somebody's originals and which were unpacked for us. Promises that an original is never moved,
+changed or removed: its key is its absolute path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from cxrnode.archive.spool import SpoolArchive
+from cxrnode.domain.study import Description
+
+
+class ReferenceArchive:
+    """An archive over somebody's originals; see ports.Archive."""
+
+    def __init__(self, out: Path, work: Path, *, floor_bytes: int = 0) -> None:
+        """Keep evidence below `out`, and below `work` what is unpacked into `incoming` (members of a zip file)."""
+        self._out = SpoolArchive(out, floor_bytes=floor_bytes)
+        self._work = SpoolArchive(work, floor_bytes=floor_bytes)
+        self.incoming = self._work.incoming
+
+    def check_space(self) -> None:
+        """Raise OutOfSpace when either disk is under its floor."""
+        self._out.check_space()
+        self._work.check_space()
+
+    def keep_source(self, path: Path, description: Description) -> str:
+        """Give an original's absolute path; what was unpacked into `incoming` is moved to where it is kept."""
+        if not self._is_incoming(path):
+            return str(path.absolute())
+        return str(self._work.path(self._work.keep_source(path, description)))
+
+    def keep_evidence(self, uid: str, encoded: bytes) -> str:
+        """Keep an evidence object below the output folder, durably; what is kept wins."""
+        return self._out.keep_evidence(uid, encoded)
+
+    def kept_evidence(self, uid: str) -> str | None:
+        """Give the key of a kept evidence object, or None."""
+        return self._out.kept_evidence(uid)
+
+    def path(self, key: str) -> Path:
+        """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
+        return Path(key) if Path(key).is_absolute() else self._out.path(key)
+
+    def discard(self, path: Path) -> None:
+        """Remove what was unpacked into `incoming`; an original stays."""
+        if self._is_incoming(path):
+            self._work.discard(path)
+
+    def sweep(self) -> int:
+        """Remove what was unpacked and not kept; give how many entries that were."""
+        return self._out.sweep() + self._work.sweep()
+
+    def finished(self) -> Collection[str]:
+        """Give none: what a replay did not record it finds again in its sources."""
+        return ()
+
+    def _is_incoming(self, path: Path) -> bool:
+        return path.absolute().is_relative_to(self.incoming)

@@ -1,0 +1,120 @@
+"""The node's own archive: what senders pushed and what we wrote, below one folder.
+
+Hides the layout: `incoming/` for what is not finished, `sources/` and `evidence/` for what is. Promises that a
+finished file says by its name which instance it is, and that the folder is its owner's alone (mode 0700).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, place, place_new, sync_folder
+from cxrnode.archive.names import EVIDENCE, SOURCES, SUFFIX, evidence_key, source_key
+from cxrnode.domain.study import Description
+from cxrnode.errors import OutOfSpace
+
+_PART = ".part"
+
+
+class SpoolArchive:
+    """An archive below one root; see ports.Archive. Owns every file below it."""
+
+    def __init__(self, root: Path, *, floor_bytes: int) -> None:
+        """Make the folders. Below `floor_bytes` of free space `check_space` refuses."""
+        self.root = root.absolute()
+        self._folders = Folders(self.root)
+        self._floor = floor_bytes
+        for name in (SOURCES, EVIDENCE):
+            self._folders.make(name)
+        self.incoming = self._folders.make("incoming")
+        """Where a receiver writes what is not finished: the same file system, so that keeping it is a rename."""
+
+    def check_space(self) -> None:
+        """Raise OutOfSpace when the disk is under its floor."""
+        free = shutil.disk_usage(self.root).free
+        if free < self._floor:
+            happened = f"{free} bytes are free, the floor is {self._floor}"
+            raise OutOfSpace(happened, operation="keep an instance", subject=self.root.name, hint=SPACE_HINT)
+
+    def keep_source(self, path: Path, description: Description) -> str:
+        """Move a file under its final name, durably; the same content again is the same key."""
+        key = source_key(description.sop_instance_uid, description.bytes_digest)
+        with disk_errors("keep the source", Path(key).name):
+            self._folders.make(str(Path(key).parent))
+            place(path, self.root / key)
+        return key
+
+    def keep_evidence(self, uid: str, encoded: bytes) -> str:
+        """Keep an evidence object, durably; what is kept under its UID wins."""
+        key = evidence_key(uid)
+        with disk_errors("keep the evidence", Path(key).name):
+            self._folders.make(str(Path(key).parent))
+            place_new(self._write_part(encoded), self.root / key)
+        return key
+
+    def _write_part(self, encoded: bytes) -> Path:
+        handle, name = tempfile.mkstemp(suffix=_PART, dir=self.incoming)
+        with os.fdopen(handle, "wb") as part:
+            part.write(encoded)
+        return Path(name)
+
+    def kept_evidence(self, uid: str) -> str | None:
+        """Give the key of a kept evidence object, or None. A name that a killed run left is made durable first."""
+        key = evidence_key(uid)
+        if not (self.root / key).exists():
+            return None
+        with disk_errors("find the evidence", Path(key).name):
+            sync_folder((self.root / key).parent)
+        return key
+
+    def path(self, key: str) -> Path:
+        """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
+        if not key.startswith((f"{SOURCES}/", f"{EVIDENCE}/")) or ".." in Path(key).parts:
+            raise ValueError("this is not a key of the archive")
+        return self.root / key
+
+    def discard(self, path: Path) -> None:
+        """Remove an incoming file; ValueError for a path outside `incoming`: what is kept is never discarded."""
+        if not path.absolute().is_relative_to(self.incoming):
+            raise ValueError("only incoming files can be discarded")
+        path.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove everything in `incoming`; give how many entries that were."""
+        swept = 0
+        with os.scandir(self.incoming) as entries:
+            for entry in entries:
+                _remove(entry)
+                swept += 1
+        return swept
+
+    def finished(self) -> Collection[str]:
+        """Give the keys of all kept sources, walked anew each time they are iterated over: a million is no list."""
+        return _Sources(self.root)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        Path(entry.path).unlink()
+
+
+class _Sources(Collection[str]):
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __iter__(self) -> Iterator[str]:
+        for folder, _, names in os.walk(self._root / SOURCES):
+            relative = Path(folder).relative_to(self._root)
+            yield from (f"{relative}/{name}" for name in names if name.endswith(SUFFIX))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.startswith(f"{SOURCES}/") and (self._root / key).is_file()
