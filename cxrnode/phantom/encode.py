@@ -38,38 +38,25 @@ class Encoding:
     signed: bool = True
 
 
-def _gdcm_image(ds: Dataset) -> gdcm.Image:
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((ds.Columns, ds.Rows, 1))
-    kind = gdcm.PhotometricInterpretation.GetPIType(ds.PhotometricInterpretation)
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    image.SetPixelFormat(gdcm.PixelFormat(1, ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(ds.PixelData)
-    image.SetDataElement(element)
-    return image
-
-
 def _jpeg(ds: Dataset, syntax: str) -> bytes:
     """Encode with python-gdcm: lossy at JPEG_QUALITY or lossless, as the syntax says."""
-    target = gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax))
-    codec = gdcm.JPEGCodec()
     lossless = not ENCODINGS[syntax].method
+    # GDCM takes the precision of a lossy stream from the bits allocated: 12 makes it JPEG Extended.
+    allocated = ds.BitsAllocated if lossless or ds.BitsAllocated == 8 else 12
+    kind = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    codec = gdcm.JPEGCodec()
+    codec.SetNumberOfDimensions(2)
+    codec.SetDimensions((ds.Columns, ds.Rows, 1))
+    codec.SetPhotometricInterpretation(kind)
+    codec.SetPixelFormat(gdcm.PixelFormat(1, allocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation))
     codec.SetLossless(lossless)
     codec.SetQuality(100 if lossless else JPEG_QUALITY)
-    image = _gdcm_image(ds)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(target)
-    change.SetUserCodec(codec)
-    change.SetInput(image)
-    if not change.Change():
+    plain, packed = (gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010)) for _ in range(2))
+    plain.SetByteStringValue(ds.PixelData)
+    if not codec.Code(plain, packed):
         raise ValueError(f"python-gdcm could not write {uid.UID(syntax).name} of {ds.BitsStored} bits")
     # Each of these only borrows from the one before: names keep them all alive until the bytes are copied.
-    output = change.GetOutput()
-    element = output.GetDataElement()
-    fragments = element.GetSequenceOfFragments()
+    fragments = packed.GetSequenceOfFragments()
     fragment = fragments.GetFragment(0)
     value = fragment.GetByteValue()
     return bytes(value.GetBuffer().encode("utf-8", "surrogateescape"))

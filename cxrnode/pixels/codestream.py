@@ -1,0 +1,92 @@
+"""What a compressed picture says about itself, read from its markers before any codec sees it.
+
+Hides fragments (PS3.5 A.4) and the headers of JPEG, JPEG-LS (ISO 10918-1 B.2, ISO 14495-1 C.2) and JPEG 2000
+(ISO 15444-1 A.5). Promises to raise Unsuitable on anything that is not whole: codecs fill what is missing with gray.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from cxrnode.errors import Unsuitable
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_END = b"\xfe\xff\xdd\xe0"
+_SOC_SIZ = b"\xff\x4f\xff\x51"
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+"""SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Size, components and bits of a code stream; `ended` tells whether its end marker is there."""
+
+    rows: int
+    cols: int
+    components: int
+    precision: int
+    ended: bool
+
+
+def _broken(happened: str) -> Unsuitable:
+    return Unsuitable(happened, code="unreadable", operation="decode")
+
+
+def joined(value: bytes) -> bytes:
+    """The one frame of encapsulated Pixel Data: all fragments after the basic offset table, in order."""
+    fragments: list[bytes] = []
+    at = 0
+    while at + 8 <= len(value) and value[at : at + 4] != _END:
+        (length,) = struct.unpack_from("<I", value, at + 4)
+        if value[at : at + 4] != _ITEM or at + 8 + length > len(value):
+            raise _broken("the fragments of the compressed picture are damaged or cut off")
+        fragments.append(value[at + 8 : at + 8 + length])
+        at += 8 + length
+    if len(fragments) < 2:
+        raise _broken("the compressed picture is empty")
+    return b"".join(fragments[1:])
+
+
+def stream_of(frame: bytes) -> Stream:
+    """Read the header of a JPEG, JPEG-LS or JPEG 2000 stream."""
+    try:
+        at = frame.find(_SOC_SIZ, 0, 1024)
+        return _jpeg2000(frame, at) if at >= 0 else _jpeg(frame)
+    except (struct.error, IndexError) as error:
+        raise _broken("the compressed picture ends within its header") from error
+
+
+def _jpeg2000(frame: bytes, at: int) -> Stream:
+    """SIZ: size of the reference grid less the offset of the image; subsampled components are not ours."""
+    width, height, left, top = struct.unpack_from(">4I", frame, at + 8)
+    components, bits = struct.unpack_from(">HB", frame, at + 40)
+    return Stream(
+        rows=height - top,
+        cols=width - left,
+        components=components,
+        precision=(bits & 0x7F) + 1,
+        ended=_ends(frame),
+    )
+
+
+def _jpeg(frame: bytes) -> Stream:
+    """Walk the marker segments up to the frame header."""
+    if frame[:2] != b"\xff\xd8":
+        raise _broken("the compressed picture is not what its transfer syntax says")
+    at = 2
+    while frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker in _FRAME_MARKERS:
+            precision, rows, cols, components = struct.unpack_from(">BHHB", frame, at + 4)
+            return Stream(rows=rows, cols=cols, components=components, precision=precision, ended=_ends(frame))
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + struct.unpack_from(">H", frame, at + 2)[0]
+    raise _broken("the compressed picture has no frame header")
+
+
+def _ends(frame: bytes) -> bool:
+    """EOI and EOC are FF D9 alike; what may follow is the padding to an even length, or a little more."""
+    return frame.rfind(b"\xff\xd9", max(0, len(frame) - 64)) >= 0
