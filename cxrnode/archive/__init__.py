@@ -1,6 +1,6 @@
 """Bytes on disk: kept under names that say what they are, and durable before anybody is told.
 
-Hides folders, fsync and renames. Promises that nothing half-made ever has a final name, and that what is kept is
+Hides folders, fsync and renames. Promises that nothing half-made ever has a final name, and that kept evidence is
 never overwritten.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cxrnode.errors import OutOfSpace, Retryable
@@ -74,10 +74,8 @@ def place(path: Path, final: Path) -> None:
 def place_new(path: Path, final: Path) -> None:
     """Give a file its final name, durably, unless the name is taken: what is kept wins. `path` is gone after."""
     sync_file(path)
-    try:
+    with suppress(FileExistsError):
         os.link(path, final)
-    except FileExistsError:
-        pass  # what is kept wins
     sync_folder(final.parent)
     path.unlink()
 

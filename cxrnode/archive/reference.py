@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from cxrnode.archive.spool import SpoolArchive
+from cxrnode.archive.spool import SpoolArchive, is_below
 from cxrnode.domain.study import Description
 
 
@@ -29,7 +29,7 @@ class ReferenceArchive:
 
     def keep_source(self, path: Path, description: Description) -> str:
         """Give an original's absolute path; what was unpacked into `incoming` is moved to where it is kept."""
-        if not self._is_incoming(path):
+        if not is_below(path, self.incoming):
             return str(path.absolute())
         return str(self._work.path(self._work.keep_source(path, description)))
 
@@ -47,7 +47,7 @@ class ReferenceArchive:
 
     def discard(self, path: Path) -> None:
         """Remove what was unpacked into `incoming`; an original stays."""
-        if self._is_incoming(path):
+        if is_below(path, self.incoming):
             self._work.discard(path)
 
     def sweep(self) -> int:
@@ -57,6 +57,3 @@ class ReferenceArchive:
     def finished(self) -> Collection[str]:
         """Give none: what a replay did not record it finds again in its sources."""
         return ()
-
-    def _is_incoming(self, path: Path) -> bool:
-        return path.absolute().is_relative_to(self.incoming)

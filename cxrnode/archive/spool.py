@@ -79,7 +79,7 @@ class SpoolArchive:
 
     def discard(self, path: Path) -> None:
         """Remove an incoming file; ValueError for a path outside `incoming`: what is kept is never discarded."""
-        if not path.absolute().is_relative_to(self.incoming):
+        if not is_below(path, self.incoming):
             raise ValueError("only incoming files can be discarded")
         path.unlink(missing_ok=True)
 
@@ -95,6 +95,11 @@ class SpoolArchive:
     def finished(self) -> Collection[str]:
         """Give the keys of all kept sources, walked anew each time they are iterated over: a million is no list."""
         return _Sources(self.root)
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Tell whether a path leads below a folder, wherever its links and dots lead."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _remove(entry: os.DirEntry[str]) -> None:
