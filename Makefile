@@ -1,0 +1,49 @@
+# The commands of a checkout. `make` alone prints the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
+	$$each -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$each && break; done)
+ARGS ?=
+
+.DEFAULT_GOAL := targets
+.PHONY: targets setup demo test lint lock clean
+
+targets: ## print the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## build .venv with exactly the locked packages (Python 3.11 to 3.13)
+
+demo: $(STAMP) ## a node, an archive and a radiograph on this machine; prints what came back
+	$(BIN)/cxrnode demo $(ARGS)
+
+test: $(STAMP) ## the tests; ARGS=--require-peers counts a missing peer as a failure
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP) ## style, types, and the layers of the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU build is the one found
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --all-build-deps --generate-hashes --strip-extras \
+		--no-header --annotation-style line --no-emit-options --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --unsafe-package torch --constraint deploy/torch.txt \
+		--output-file deploy/requirements.lock pyproject.toml
+	sed -i -e '1i # Made by `make lock`. PyTorch is in torch.txt, by version (docs/decisions/0011).' \
+		-e '/^# WARNING: /,$$d' deploy/requirements.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(STAMP): pyproject.toml deploy/requirements.lock deploy/torch.txt
+	@test -n "$(PYTHON)" || { echo "cxrnode needs Python 3.11 to 3.13 with its venv module; name one: make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r deploy/requirements.lock
+	$(BIN)/python -m pip install --quiet -r deploy/torch.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	touch $(STAMP)
