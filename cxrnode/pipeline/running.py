@@ -18,6 +18,7 @@ from cxrnode.errors import LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composing
 from cxrnode.pipeline.failure import due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
+from cxrnode.pixels import orientation
 from cxrnode.ports import Archive, Claim, Clock, Completion, Ledger, Outcome, Predictor, Request
 from cxrnode.telemetry import Event, tell
 
@@ -129,10 +130,11 @@ class Running:
         assert isinstance(suitable, Suitable)  # closing gave it an empty verdict by the same rule
         missing = [(name, failure.code) for name, failure in answer.failed]
         self._try_again_while_it_may_help(claim, answer)
+        upright = orientation.of(member.facts.patient_orientation)
         results: list[ModelResult] = []
         for prediction in answer.predictions:
             try:
-                results.append(judge(prediction, member.facts, suitable.view))
+                results.append(judge(prediction, member.facts, suitable.view, upright))
             except Unsuitable as error:
                 missing.append((prediction.model.name, error.code))
         if not results:

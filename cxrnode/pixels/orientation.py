@@ -72,30 +72,30 @@ class Orientation:
 
 
 def from_header(header: Dataset) -> Orientation:
-    """Read Patient Orientation; never raises.
+    """Read Patient Orientation; never raises."""
+    return of(_stated(header))
 
-    The first letter of each value is the principal direction: LF runs mostly to the left, a little to the feet.
+
+def of(stated: Sequence[str]) -> Orientation:
+    """Give the orientation that the two values of Patient Orientation state.
+
+    The first letter of each is the principal direction: LF runs mostly to the left, a little to the feet.
     """
-    across, down = _principal(header)
+    letters = [value.strip().upper()[:1] for value in stated]
+    if len(letters) != 2 or not all(letter and letter in "LRAPFH" for letter in letters):
+        return Orientation(assumed=True)
+    across, down = letters
     if {across, down} & {"A", "P"}:
         return Orientation(assumed=True, frontal=False)
     if not (across in _ACROSS and down in _ALONG) and not (across in _ALONG and down in _ACROSS):
         return Orientation(assumed=True)
-    return Orientation(
-        turned=across in _ALONG,
-        flip_columns=across in "RH",
-        flip_rows=down in "RH",
-    )
+    return Orientation(turned=across in _ALONG, flip_columns=across in "RH", flip_rows=down in "RH")
 
 
-def _principal(header: Dataset) -> tuple[str, str]:
-    """The principal letters of rows and columns, empty where they are not stated or not letters of a direction."""
+def _stated(header: Dataset) -> Sequence[str]:
+    """The values of Patient Orientation, none where they cannot be read."""
     try:
         stated = header.get("PatientOrientation") or ()
-        values = stated.split("\\") if isinstance(stated, str) else [str(value) for value in stated]
+        return stated.split("\\") if isinstance(stated, str) else [str(value) for value in stated]
     except Exception:  # noqa: BLE001 - pydicom raises whatever a broken value makes it stumble on
-        return "", ""
-    letters = [value.strip().upper()[:1] for value in values]
-    if len(letters) != 2 or not all(letter and letter in "LRAPFH" for letter in letters):
-        return "", ""
-    return letters[0], letters[1]
+        return ()
