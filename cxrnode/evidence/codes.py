@@ -1,0 +1,188 @@
+"""Every coded concept that our objects state, in one table, each with the context group it is taken from.
+
+Hides which coding scheme says a thing. Promises that a name used by a model or a measurement is either in here or
+refused with UnknownConcept: nothing is ever written under a code that was guessed. Where no standard code exists the
+private scheme 99CXRNODE is used, and a report says whose it is (Coding Scheme Identification, PS3.3 C.12.1.1.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydicom.sr.coding import Code
+
+from cxrnode.domain.finding import Presence
+from cxrnode.domain.identity import derived_uid
+from cxrnode.domain.selection import REASONS
+from cxrnode.errors import NeedsOperator
+
+_Key = TypeVar("_Key")
+_Entry = TypeVar("_Entry")
+
+PRIVATE_SCHEME = "99CXRNODE"
+PRIVATE_SCHEME_NAME = "cxrnode private codes"
+PRIVATE_SCHEME_UID = derived_uid("coding scheme", PRIVATE_SCHEME)
+
+INTENDED_USE = "Research use only, not a medical device"
+
+
+class UnknownConcept(NeedsOperator):
+    """A model states something that the table of coded concepts does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What a segment shows: PS3.16 CID 7150 (category), CID 7151 (type), CID 244 (laterality); CIELab L*, a*, b*."""
+
+    title: str
+    category: Code
+    kind: Code
+    laterality: Code | None = None
+    site: Code | None = None
+    colour: tuple[float, float, float]
+
+    @property
+    def anatomical(self) -> bool:
+        """Whether everybody has one: not finding it is no finding."""
+        return bool(self.category == ANATOMICAL_STRUCTURE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """How a number is stated: concept, UCUM unit (CID 7181), decimals, and the names of the lines drawn with it."""
+
+    title: str
+    concept: Code
+    unit: Code
+    decimals: int
+    lines: tuple[tuple[str, Code], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abnormality:
+    """A finding that can be present or absent (CID 6102 and others), and where it is looked for."""
+
+    title: str
+    concept: Code
+    site: Code | None = None
+
+
+def _private(value: str, meaning: str) -> Code:
+    return Code(value, PRIVATE_SCHEME, meaning)
+
+
+LUNG = Code("39607008", "SCT", "Lung")
+HEART = Code("80891009", "SCT", "Heart")
+PNEUMOTHORAX = Code("36118008", "SCT", "Pneumothorax")
+OPACITY = Code("112001", "DCM", "Opacity")
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+RIGHT = Code("24028007", "SCT", "Right")
+LEFT = Code("7771000", "SCT", "Left")
+
+STRUCTURES: dict[str, Structure] = {
+    "right_lung": Structure(
+        title="Right lung", category=ANATOMICAL_STRUCTURE, kind=LUNG, laterality=RIGHT, colour=(64.5, 3.4, -55.1)
+    ),
+    "left_lung": Structure(
+        title="Left lung", category=ANATOMICAL_STRUCTURE, kind=LUNG, laterality=LEFT, colour=(78.6, -58.9, 38.2)
+    ),
+    "heart": Structure(title="Heart", category=ANATOMICAL_STRUCTURE, kind=HEART, colour=(54.5, 62.9, 37.3)),
+    "pneumothorax": Structure(
+        title="Pneumothorax", category=ABNORMAL_STRUCTURE, kind=PNEUMOTHORAX, site=LUNG, colour=(85.4, -0.3, 74.3)
+    ),
+}
+
+# No number on the screen without its unit: PS3.16 CID 7181 and UCUM.
+NO_UNITS = Code("1", "UCUM", "no units")
+PERCENT = Code("%", "UCUM", "Percent")
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
+MILLIMETRE = Code("mm", "UCUM", "millimeter")
+
+_DIAMETERS = (
+    ("Transverse cardiac diameter", _private("CARDDIAM", "Transverse cardiac diameter")),
+    ("Transverse thoracic diameter", _private("THORDIAM", "Transverse thoracic diameter")),
+)
+_ASYMMETRY = _private("LUNGASYM", "Right-left asymmetry of lung area")
+_LUNG_SHARE = _private("LUNGSHARE", "Share of the lung area")
+_SHARE = _private("AREASHARE", "Area as share of the image")
+_CARDIOTHORACIC_RATIO = _private("CTR", "Cardiothoracic ratio")
+
+QUANTITIES: dict[tuple[str, str], Quantity] = {
+    ("cardiothoracic_ratio", "1"): Quantity(
+        title="Cardiothoracic ratio", concept=_CARDIOTHORACIC_RATIO, unit=NO_UNITS, decimals=3, lines=_DIAMETERS
+    ),
+    ("area", "mm2"): Quantity(
+        title="Area", concept=Code("42798000", "SCT", "Area"), unit=SQUARE_MILLIMETRE, decimals=0
+    ),
+    ("area", "%"): Quantity(title="Area as share of the image", concept=_SHARE, unit=PERCENT, decimals=2),
+    ("lung_area_share", "%"): Quantity(
+        title="Share of the lung area",
+        concept=_LUNG_SHARE,
+        unit=PERCENT,
+        decimals=1,
+    ),
+    ("lung_asymmetry", "1"): Quantity(
+        title="Right-left asymmetry of lung area", concept=_ASYMMETRY, unit=NO_UNITS, decimals=3
+    ),
+    ("lung_asymmetry", "%"): Quantity(
+        title="Right-left asymmetry of lung area", concept=_ASYMMETRY, unit=PERCENT, decimals=1
+    ),
+    ("cardiac_diameter", "mm"): Quantity(title=_DIAMETERS[0][0], concept=_DIAMETERS[0][1], unit=MILLIMETRE, decimals=1),
+    ("thoracic_diameter", "mm"): Quantity(
+        title=_DIAMETERS[1][0], concept=_DIAMETERS[1][1], unit=MILLIMETRE, decimals=1
+    ),
+}
+
+PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=NO_UNITS, decimals=3)
+OPERATING_POINT = Quantity(
+    title="Operating point", concept=Code("122411", "DCM", "Threshold Value"), unit=NO_UNITS, decimals=3
+)
+
+ABNORMALITIES: dict[str, Abnormality] = {
+    "pneumothorax": Abnormality(title="Pneumothorax", concept=PNEUMOTHORAX, site=LUNG),
+    "lung_opacity": Abnormality(title="Lung opacity", concept=OPACITY, site=LUNG),
+}
+
+PRESENCES: dict[Presence, Code] = {
+    Presence.PRESENT: Code("52101004", "SCT", "Present"),
+    Presence.ABSENT: Code("272519000", "SCT", "Absent"),
+    Presence.INDETERMINATE: Code("82334004", "SCT", "Indeterminate"),
+}
+NOT_FOUND = _private("NOTFOUND", "Looked for and not found")
+
+NOT_ANALYSED = _private("NOTANALYSED", "Not analysed, because")
+NO_RESULT = _private("NORESULT", "No result of a model, because")
+INTENDED_USE_CONCEPT = _private("INTENDEDUSE", "Intended use")
+COMMENT = Code("121106", "DCM", "Comment")
+
+
+def structure(label: str) -> Structure:
+    """Give the structure that a mask's label names; UnknownConcept if the table does not have it."""
+    return _known(STRUCTURES, label, "segment label")
+
+
+def quantity(name: str, unit: str) -> Quantity:
+    """Give how a measurement is stated; UnknownConcept if the table does not have it in this unit."""
+    return _known(QUANTITIES, (name, unit), "measurement")
+
+
+def abnormality(name: str) -> Abnormality:
+    """Give the finding of this name; UnknownConcept if the table does not have it."""
+    return _known(ABNORMALITIES, name, "finding")
+
+
+def reason(code: str) -> Code:
+    """Give a key of REASONS as a private code: 16 characters are the most a Code Value holds (PS3.5 6.2, SH)."""
+    return _private(code.upper().replace("_", "")[:16], REASONS[code].text)
+
+
+def _known(table: dict[_Key, _Entry], key: _Key, what: str) -> _Entry:
+    if key not in table:
+        raise UnknownConcept(
+            f"the {what} {key!r} has no coded concept",
+            operation="compose evidence",
+            hint="see 'A model states an unknown concept' in docs/operations.md",
+        )
+    return table[key]

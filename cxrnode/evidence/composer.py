@@ -1,0 +1,76 @@
+"""The composer that the line uses: it implements ports.Composer.
+
+Hides DICOM. Promises the same bytes for the same arguments, in this process and in any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cxrnode import __version__
+from cxrnode.domain.delivery import Geometry
+from cxrnode.domain.finding import ModelResult, StudyResult
+from cxrnode.domain.study import Instance
+from cxrnode.errors import NeedsOperator
+from cxrnode.evidence import report as reports
+from cxrnode.evidence import segmentation as segmentations_
+from cxrnode.evidence.encode import encoded
+from cxrnode.evidence.headers import read_header
+from cxrnode.evidence.identity import Author, segmentation_uid
+from cxrnode.ports import EvidenceObject
+
+
+class EvidenceComposer:
+    """Writes SEG and SR under one author."""
+
+    def __init__(self, *, device_name: str, timezone_offset: str = "", software_version: str = __version__) -> None:
+        """Name the device (its UID derives from the name) and the zone of local times that state none (`+0100`)."""
+        self.author = Author(
+            device_name=device_name, software_version=software_version, timezone_offset=timezone_offset
+        )
+
+    def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
+        """Give the SOP Instance UID that `segmentation` would write."""
+        return segmentation_uid(self.author, source, result, geometry)
+
+    def segmentation(
+        self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
+    ) -> EvidenceObject | None:
+        """Compose the SEG of one model on one source; None where every mask is empty."""
+        header = read_header(source, path)
+        built = segmentations_.compose_segmentation(self.author, source, header, result, geometry)
+        if built is None:
+            return None
+        return EvidenceObject(
+            kind="SEG",
+            sop_class_uid=str(built.SOPClassUID),
+            sop_instance_uid=str(built.SOPInstanceUID),
+            series_uid=str(built.SeriesInstanceUID),
+            source=source.uid,
+            model=result.model.name,
+            encoded=encoded(built, self.author.software_version),
+        )
+
+    def report_uid(self, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
+        """Give the SOP Instance UID that `report` would write."""
+        return reports.report_uid(self.author, study, segmentations)
+
+    def report(
+        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
+    ) -> EvidenceObject:
+        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: kept SEGs by source UID."""
+        sources = reports.sources_of(study)
+        if not sources:
+            raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
+        headers = {source.row: read_header(source, paths[source.row]) for source in sources}
+        built = reports.compose_report(self.author, study, headers, segmentations)
+        return EvidenceObject(
+            kind="SR" if study.images else "SR-not-analysed",
+            sop_class_uid=str(built.SOPClassUID),
+            sop_instance_uid=str(built.SOPInstanceUID),
+            series_uid=str(built.SeriesInstanceUID),
+            source="",
+            model="",
+            encoded=encoded(built, self.author.software_version),
+        )

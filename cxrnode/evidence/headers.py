@@ -1,0 +1,191 @@
+"""What our objects take over from their source: patient, study, character set, orientation.
+
+Hides how values are carried: as the bytes the source holds, under the source's character set, so that a name in
+Kanji or a value our libraries would refuse comes back as it was sent. Promises that no value of these attributes
+reaches a library's constructor (which may log it), a log or an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
+
+from cxrnode.domain.study import Instance
+from cxrnode.errors import NeedsOperator
+
+# A warning about a value would quote it.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+# PS3.3 C.7.1.1 Patient, C.7.2.1 General Study, C.7.2.2 Patient Study, C.7.1.3 and C.7.2.3 Clinical Trial.
+_EMPTY_IF_MISSING = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+)
+_WHERE_STATED = (
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "TypeOfPatientID",
+    "PatientBirthTime",
+    "OtherPatientIDsSequence",
+    "OtherPatientNames",
+    "EthnicGroup",
+    "PatientComments",
+    "QualityControlSubject",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyDescription",
+    "IssuerOfAccessionNumberSequence",
+    "ProcedureCodeSequence",
+    "ConsultingPhysicianName",
+    "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy",
+    "RequestingService",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "AdmissionID",
+    "IssuerOfAdmissionIDSequence",
+    "ServiceEpisodeID",
+    "PatientState",
+    "AdditionalPatientHistory",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+)
+_GEOMETRY = (
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "PatientOrientation",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
+_MOMENTS = (
+    ("ContentDate", "ContentTime"),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("SeriesDate", "SeriesTime"),
+    ("StudyDate", "StudyTime"),
+)
+_READ = (
+    *_EMPTY_IF_MISSING,
+    *_WHERE_STATED,
+    *_GEOMETRY,
+    *_IDENTITY,
+    *(keyword for moment in _MOMENTS for keyword in moment),
+)
+
+
+def read_header(source: Instance, path: Path) -> Dataset:
+    """Read what we need of a kept source, up to the pixels. Raises NeedsOperator where the file is damaged.
+
+    A file without meta header is read as implicit little endian (the node keeps what it was sent).
+    """
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_READ))
+    except (OSError, InvalidDicomError, ValueError, EOFError) as error:
+        raise NeedsOperator(
+            "the kept source cannot be read",
+            operation="compose evidence",
+            subject=source.uid,
+            hint="see 'A kept instance cannot be read' in docs/operations.md",
+        ) from error
+
+
+def stand_in(source: Instance) -> Dataset:
+    """Give highdicom an image of the same identity that holds no patient data, no frame of reference and 8 by 8 pixels.
+
+    highdicom logs names that it finds odd, converts dates, and wants a position of whatever has a frame of reference.
+    """
+    image = Dataset()
+    image.SOPClassUID = source.description.sop_class_uid
+    image.SOPInstanceUID = source.uid
+    image.StudyInstanceUID = source.study_uid
+    image.SeriesInstanceUID = source.description.series_uid
+    image.Modality = source.facts.modality or "OT"
+    image.Rows = image.Columns = 8
+    for keyword in _EMPTY_IF_MISSING:
+        setattr(image, keyword, None)
+    return image
+
+
+def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: str) -> None:
+    """Put the source's patient, study and character set into `target`, byte for byte; type 2 is empty where missing.
+
+    `timezone_offset` is stated where the source does not state its own (PS3.3 C.12.1.1.8).
+    """
+    for keyword in (*_EMPTY_IF_MISSING, *_WHERE_STATED):
+        if keyword in header:
+            copy_element(header, target, keyword)
+        elif keyword in _EMPTY_IF_MISSING:
+            setattr(target, keyword, None)
+    if timezone_offset and "TimezoneOffsetFromUTC" not in header:
+        target.TimezoneOffsetFromUTC = timezone_offset
+
+
+def copy_element(header: Dataset, target: Dataset, keyword: str) -> None:
+    """Copy one element as the bytes that the source holds; a sequence or a binary value is copied as its value."""
+    tag = Tag(tag_for_keyword(keyword) or 0)
+    held = header.get_item(tag)
+    vr = dictionary_VR(tag)
+    if isinstance(held, RawDataElement) and vr not in {"SQ", "US"} and held.value is not None:
+        # Strings are the same bytes in every transfer syntax; the VR is the dictionary's where the source left it out.
+        target[tag] = held._replace(VR=vr, is_implicit_VR=False, is_little_endian=True, length=len(held.value))
+    else:
+        target[tag] = header[tag]
+
+
+def moment_of(header: Dataset) -> tuple[str, str]:
+    """Give the date and time that our objects state: those of the source's content, else of its acquisition or study.
+
+    The clock is not asked: the same input gives the same object on any day (see the decision record). A source without
+    any date gives 19000101 and 000000.
+    """
+    for date_keyword, time_keyword in _MOMENTS:
+        date = _digits(header, date_keyword, 8)
+        if date:
+            return date, _digits(header, time_keyword, 6) or "000000"
+    return "19000101", "000000"
+
+
+def _digits(header: Dataset, keyword: str, count: int) -> str:
+    """Give the first digits of a date or time as the source holds it, or nothing where it is no valid one."""
+    tag = tag_for_keyword(keyword) or 0
+    held = header.get_item(tag) if tag in header else None
+    value = held.value if held is not None else None
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    text = text.strip(" \0")[:count].ljust(count if count == 6 else 0, "0") if text.strip(" \0") else ""
+    return text if len(text) == count and text.isascii() and text.isdigit() and _is_moment(text) else ""
+
+
+def _is_moment(text: str) -> bool:
+    if len(text) == 6:
+        return int(text[:2]) < 24 and int(text[2:4]) < 60 and int(text[4:]) < 60
+    return int(text[:4]) > 0 and 1 <= int(text[4:6]) <= 12 and 1 <= int(text[6:]) <= 31

@@ -1,0 +1,66 @@
+"""Takes the clock and chance out of what highdicom built, and proves that none is left (law 4).
+
+Hides which attributes highdicom fills from `datetime.now()` or a random UID. Promises that every date, time and UID
+that stands in a settled object is one that we gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from cxrnode.domain.identity import derived_uid
+from cxrnode.errors import NeedsOperator
+
+_STANDARD_ROOT = "1.2.840.10008."
+
+
+def settle(built: Dataset, moment: tuple[str, str]) -> None:
+    """Overwrite every attribute of `built` that came from the clock or from chance; `moment` is its date and time.
+
+    Instance Creation Date and Time would be the wall clock's (type 3, left out), and so would be the contribution of
+    highdicom in the Contributing Equipment Sequence (type 3, left out).
+    """
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
+        if keyword in built:
+            delattr(built, keyword)
+    built.ContentDate, built.ContentTime = moment
+    built.SeriesDate, built.SeriesTime = moment
+    dimensions = derived_uid("dimensions", str(built.SOPInstanceUID))
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in built.get(keyword, ()):
+            item.DimensionOrganizationUID = dimensions
+
+
+def prove_settled(built: Dataset, moment: tuple[str, str], given_uids: Collection[str]) -> None:
+    """Walk all of `built`, before patient data comes in, and raise where a date, time or UID is not one we gave."""
+    derived = derived_uid("dimensions", str(built.SOPInstanceUID))
+    for element in _elements(built):
+        if not _is_given(element, moment, {*given_uids, derived}):
+            raise NeedsOperator(
+                f"{element.keyword or element.tag} holds a value of the clock or of chance",
+                operation="compose evidence",
+                subject=str(built.SOPInstanceUID),
+                hint="see 'Evidence cannot be composed' in docs/operations.md",
+            )
+
+
+def _is_given(element: DataElement, moment: tuple[str, str], uids: Collection[str]) -> bool:
+    values = element.value if isinstance(element.value, (list, tuple)) else [element.value]
+    texts = [str(value) for value in values if value not in (None, "")]
+    if element.VR in {"DA", "TM", "DT"}:
+        return all(text in moment for text in texts)
+    if element.VR == "UI":
+        return all(text in uids or text.startswith(_STANDARD_ROOT) for text in texts)
+    return True
+
+
+def _elements(dataset: Dataset) -> Iterator[DataElement]:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _elements(item)
+        else:
+            yield element
