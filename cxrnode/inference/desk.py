@@ -85,10 +85,11 @@ class Desk:
         self._pipe.send(protocol.ANSWER, {**body, "call": call.body["call"], "index": index}, blobs)
 
     def _compared(self, call: Frame) -> None:
-        body: dict[str, Any] = {"call": call.body["call"], "same": False, "code": ""}
+        body: dict[str, Any] = {"call": call.body["call"], "same": False, "code": "", "transient": False}
         try:
             with self._stage():
                 body["same"] = same_values(*(Path(path) for path in call.body["paths"]))
         except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes a decoder stumble on
-            body["code"] = failure_of(error, "unreadable").code
+            failure = failure_of(error)
+            body["code"], body["transient"] = failure.code, failure.transient
         self._pipe.send(protocol.COMPARED, body)

@@ -127,7 +127,6 @@ def _load(name: str, path: Path, device: str, group: int) -> Model:
 
 
 def _failure(error: Exception) -> Failure:
-    said = failure_of(error, "model_failed")
-    if isinstance(error, torch.OutOfMemoryError):
-        return Failure(code=said.code, detail=said.detail, transient=True)
-    return said
+    said = failure_of(error)
+    crowded = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return Failure(code="model_failed", detail=said.detail, transient=crowded)

@@ -25,7 +25,7 @@ from cxrnode.pixels.decode import decode
 from cxrnode.pixels.geometry import Letterbox, resample, restore
 from cxrnode.pixels.grayscale import display
 from cxrnode.pixels.normalise import prepare
-from cxrnode.pixels.orientation import Orientation
+from cxrnode.pixels.orientation import Orientation, from_header
 from cxrnode.ports import Request
 
 FloatArray = NDArray[np.float32]
@@ -79,13 +79,13 @@ def prepare_image(request: Request, models: Mapping[str, Model]) -> Prepared:
     try:
         return _prepared(request, models)
     except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes a decoder stumble on is its answer
-        return Prepared(models=request.models, fed={}, failed={}, failure=failure_of(error, "unreadable"))
+        return Prepared(models=request.models, fed={}, failed={}, failure=failure_of(error))
 
 
 def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
     stored = decode(request.path)
     shown = display(stored).values
-    orientation = Orientation.from_header(stored.header)
+    orientation = from_header(stored.header)
     upright = orientation.apply(shown)
     aspect = _pixel_aspect(stored.header)
     turned = upright.shape != shown.shape
@@ -95,7 +95,7 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
         try:
             fed[name] = _feed(upright, models[name].input_size, 1 / aspect if turned else aspect)
         except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
-            failed[name] = failure_of(error, "model_failed")
+            failed[name] = failure_of(error)
     preview = preview_of(shown) if request.preview else None
     return Prepared(models=request.models, orientation=orientation, fed=fed, failed=failed, preview=preview)
 
@@ -119,7 +119,7 @@ def finish_image(
             try:
                 predictions.append(_read(prepared, models[name], said))
             except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
-                failed[name] = failure_of(error, "model_failed")
+                failed[name] = failure_of(error)
     return ImagePrediction(
         predictions=tuple(predictions),
         failed=tuple((name, failed[name]) for name in prepared.models if name in failed),
@@ -153,15 +153,18 @@ def same_values(first: Path, second: Path) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def failure_of(error: Exception, code: str) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """Give an exception as an answer: a code, and words of ours or the kind of error and its place.
 
-    Want of memory and trouble with the disk are not the image's fault: another attempt may help.
+    Want of memory and trouble with the disk are not the image's fault: another attempt may help. What the decoder finds
+    wrong with a file is Unsuitable; anything else is a fault of ours.
     """
     if isinstance(error, Unsuitable):
         return Failure(code=error.code, detail=error.happened)
     detail = f"{type(error).__name__} at {telemetry.where(error)}"
-    return Failure(code=code, detail=detail, transient=isinstance(error, (MemoryError, OSError)))
+    if isinstance(error, (MemoryError, OSError)):
+        return Failure(code="unreadable", detail=detail, transient=True)
+    return Failure(code="model_failed", detail=detail)
 
 
 def _pixel_aspect(header: Dataset) -> float:

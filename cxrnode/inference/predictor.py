@@ -7,18 +7,21 @@ that models which cannot be loaded say so to every caller, as the Fatal they are
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from cxrnode import telemetry
 from cxrnode.domain.finding import ImagePrediction, ModelIdentity
-from cxrnode.errors import ChildLost, CxrnodeError, Unsuitable
+from cxrnode.errors import ChildLost, CxrnodeError, Retryable, Unsuitable
 from cxrnode.inference import protocol
 from cxrnode.inference.process import Call, ChildProcess, Plan
 from cxrnode.inference.protocol import Frame
 from cxrnode.ports import Request
+from cxrnode.telemetry import Event
 
 
 class ChildPredictor:
@@ -99,7 +102,7 @@ class ChildPredictor:
     def same_pixels(self, first: Path, second: Path) -> bool:
         """Tell whether two files hold the same stored pixel values, whatever their transfer syntaxes.
 
-        Waits for no model. Raises Unsuitable where either cannot be decoded, ChildLost.
+        Waits for no model. Raises Unsuitable where either cannot be decoded, Retryable where one cannot be read now.
         """
         child = self._living()
         call = child.call(protocol.COMPARE, {"paths": [os.fspath(first), os.fspath(second)]})
@@ -139,8 +142,25 @@ def _gather(child: ChildProcess, call: Call, count: int, alive: Callable[[], Non
     answers: dict[int, ImagePrediction] = {}
     while len(answers) < count:
         frame = _next(call, alive, {protocol.ANSWER})
-        answers[frame.body["index"]] = protocol.decode_answer(frame, child.models or {})
+        answer = protocol.decode_answer(frame, child.models or {})
+        _tell_faults(answer)
+        answers[frame.body["index"]] = answer
     return tuple(answers[index] for index in range(count))
+
+
+def _tell_faults(answer: ImagePrediction) -> None:
+    """Log what is a fault of ours or of a model's; what is wrong with a file is an outcome, kept in the ledger."""
+    failures = [("", answer.failure)] if answer.failure else list(answer.failed)
+    for model, failure in failures:
+        if failure.code == "model_failed" or failure.transient:
+            telemetry.tell(
+                Event.UNEXPECTED,
+                logging.WARNING,
+                operation="predict",
+                model=model,
+                code=failure.code,
+                reason=failure.detail,
+            )
 
 
 def _next(call: Call, alive: Callable[[], None], wanted: set[str]) -> Frame:
@@ -156,6 +176,8 @@ def _next(call: Call, alive: Callable[[], None], wanted: set[str]) -> Frame:
 
 def _compared(frame: Frame) -> bool:
     code = frame.body["code"]
+    if frame.body["transient"]:
+        raise Retryable("the two files could not be read", operation="compare pixels")
     if code:
         raise Unsuitable("the pixels of one of the two cannot be decoded", code=code, operation="compare pixels")
     return bool(frame.body["same"])
