@@ -1,0 +1,1 @@
+"""DIMSE both ways: the only package that knows pynetdicom. Its faces are `listener` and `sender`."""

@@ -1,0 +1,132 @@
+"""An association that we ask for.
+
+Hides how pynetdicom makes one and how it says that it could not. Promises TCP_NODELAY, a time limit on every wait, and
+AssociationLost or NeedsOperator where there is no association.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.service_class_n import StorageCommitmentServiceClass
+
+from cxrnode.dimse.contexts import MAXIMUM_PDU
+from cxrnode.dimse.server import close_socket, connected, quieten, tune
+from cxrnode.errors import AssociationLost, CxrnodeError, NeedsOperator
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from pynetdicom.dimse_primitives import DimseServiceType
+    from pynetdicom.events import Event
+
+HINT = "see 'A destination refuses the association' in docs/operations.md"
+
+# Source and diagnostic of a permanent A-ASSOCIATE-RJ (PS3.8 Table 9-21) that only a person can mend.
+_REJECTED = {
+    (1, 1): "the peer rejects the association and gives no reason",
+    (1, 2): "the peer does not know the DICOM application context",
+    (1, 3): "the peer does not know our AE title",
+    (1, 7): "the peer does not have this AE title",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a peer listens, and what it and we are called."""
+
+    host: str
+    port: int
+    called: str
+    calling: str
+
+    def __str__(self) -> str:
+        return f"{self.called} at {self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """How long we wait, in seconds: for a connection, for the association, for one answer, and before an association
+    that nobody uses is released."""
+
+    connect_seconds: float = 10.0
+    negotiation_seconds: float = 20.0
+    answer_seconds: float = 60.0
+    idle_seconds: float = 30.0
+
+
+def connect(
+    address: Address,
+    contexts: Sequence[PresentationContext],
+    waits: Waits,
+    handlers: Sequence[Any] = (),
+    roles: Sequence[Any] = (),
+) -> Association:
+    """Make an association. Raises AssociationLost, or NeedsOperator where the peer refuses it for good."""
+    quieten()
+    entity = ApplicationEntity(ae_title=address.calling)
+    entity.connection_timeout, entity.acse_timeout = waits.connect_seconds, waits.negotiation_seconds
+    # The owner releases an association that is idle; pynetdicom's own idle limit races with a request just begun.
+    entity.dimse_timeout, entity.network_timeout = waits.answer_seconds, None
+
+    def opened(event: Event) -> None:
+        tune(connected(event.assoc), waits.answer_seconds)
+        _serve_reports_apart(event.assoc)
+
+    try:
+        association = entity.associate(
+            address.host,
+            address.port,
+            list(contexts),
+            address.called,
+            MAXIMUM_PDU,
+            ext_neg=list(roles),
+            evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers],
+        )
+    except OSError as error:
+        raise AssociationLost("the host name has no address", operation="associate", subject=str(address)) from error
+    if not association.is_established:
+        raise _why_not(association, address)
+    return association
+
+
+def end(association: Association) -> None:
+    """Release the association, or abort it where it does not answer."""
+    if association.is_established:
+        association.release()
+    if association.is_alive() and not association.is_released:
+        close_socket(association)
+
+
+def _why_not(association: Association, address: Address) -> CxrnodeError:
+    if association.is_rejected:
+        answer: Any = association.acceptor.primitive
+        says = _REJECTED.get((answer.result_source, answer.diagnostic)) if answer and answer.result == 1 else None
+        if says:
+            return NeedsOperator(says, operation="associate", subject=str(address), hint=HINT)
+        return AssociationLost("the peer takes no more associations now", operation="associate", subject=str(address))
+    if association.rejected_contexts and not association.accepted_contexts:
+        return NeedsOperator(
+            "the peer accepts none of what we offer", operation="associate", subject=str(address), hint=HINT
+        )
+    return AssociationLost("no association could be made", operation="associate", subject=str(address))
+
+
+def _serve_reports_apart(association: Association) -> None:
+    """Serve N-EVENT-REPORT without pynetdicom's Association._serve_request.
+
+    That method sets the flag by which the send methods wait for the reactor (`_is_paused`) to False when it is done,
+    from a thread of its own: a request begun at that moment would wait for ever.
+    """
+
+    def serve(msg: DimseServiceType, context_id: int) -> None:
+        context = association._accepted_cx.get(context_id)
+        if context is not None and isinstance(msg, N_EVENT_REPORT) and msg.is_valid_request:
+            StorageCommitmentServiceClass(association).SCP(msg, context)
+
+    association._serve_request = serve  # type: ignore[method-assign]
