@@ -64,7 +64,7 @@ class Engine:
         self.stopped = threading.Event()
         self.fatal: Fatal | None = None
         self.predictor = _predictor(settings)
-        self.sender = Sender(calling_ae=settings.node.ae_title, report=self.take_report)
+        self.sender = Sender(ae_title=settings.node.ae_title, report=self.take_report)
         self.ledger = SqliteLedger.open(
             settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
         )

@@ -269,8 +269,10 @@ class Predictor(Protocol):
 class Composer(Protocol):
     """Writes evidence objects. The same arguments give the same bytes (law 4)."""
 
-    report_class_uid: str
-    """SOP Class UID of the reports it writes."""
+    @property
+    def report_class_uid(self) -> str:
+        """SOP Class UID of the reports it writes."""
+        ...
 
     def predecessor_of(self, report: Path) -> str:
         """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""

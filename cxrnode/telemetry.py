@@ -107,7 +107,9 @@ def start_logging(level: str = "INFO") -> None:
     handler.setFormatter(_JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # Other libraries' chatter says only who spoke, so below DEBUG their warnings are enough.
+    root.setLevel("DEBUG" if level.upper() == "DEBUG" else "WARNING")
+    _LOGGER.setLevel(level.upper())
     for name in list(logging.root.manager.loggerDict):
         other = logging.getLogger(name)
         other.handlers.clear()

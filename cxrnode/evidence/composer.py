@@ -30,6 +30,15 @@ class EvidenceComposer:
             device_name=device_name, software_version=software_version, timezone_offset=timezone_offset
         )
 
+    @property
+    def report_class_uid(self) -> str:
+        """SOP Class UID of the reports it writes."""
+        return reports.SOP_CLASS_UID
+
+    def predecessor_of(self, report: Path) -> str:
+        """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
+        return reports.predecessor_of(report)
+
     def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
         """Give the SOP Instance UID that `segmentation` would write."""
         return segmentation_uid(self.author, source, result, geometry)
@@ -66,7 +75,7 @@ class EvidenceComposer:
         headers = {source.row: read_header(source, paths[source.row]) for source in sources}
         built = reports.compose_report(self.author, study, headers, segmentations)
         return EvidenceObject(
-            kind="SR" if study.images else "SR-not-analysed",
+            kind="SR",
             sop_class_uid=str(built.SOPClassUID),
             sop_instance_uid=str(built.SOPInstanceUID),
             series_uid=str(built.SeriesInstanceUID),

@@ -57,6 +57,18 @@ def report_uid(author: Author, study: StudyResult, segmentations: Mapping[str, S
     )
 
 
+def predecessor_of(report: Path) -> str:
+    """Give the SOP Instance UID in a kept report's Predecessor Documents Sequence, empty where it has none."""
+    document = pydicom.dcmread(report)
+    references = [
+        reference.ReferencedSOPInstanceUID
+        for study in document.get("PredecessorDocumentsSequence") or ()
+        for series in study.ReferencedSeriesSequence
+        for reference in series.ReferencedSOPSequence
+    ]
+    return str(references[0]) if references else ""
+
+
 def compose_report(
     author: Author, study: StudyResult, all_headers: Mapping[int, Dataset], segmentations: Mapping[str, Sequence[Path]]
 ) -> Dataset:
