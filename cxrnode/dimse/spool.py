@@ -137,10 +137,10 @@ class SpoolingProvider(DIMSEServiceProvider):
             self.done_with(part)
 
     def _attach_file(self) -> None:
-        message: Any = self.message  # Any: what is set below is annotated for pynetdicom's own files
-        if type(message) is C_STORE_RQ and message._data_set_file is None:
+        if isinstance(self.message, C_STORE_RQ) and self.message._data_set_file is None:
             part = Part(self._folder)
             self._parts.add(part)
+            message: Any = self.message  # Any: what is set below is annotated for pynetdicom's own files
             message._data_set_file, message._data_set_path = part, part.path
             self._begin(part, message)
 
