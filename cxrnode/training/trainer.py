@@ -2,7 +2,7 @@
 
 Promises a run folder that tells the whole story (`options.json`, `log.jsonl`, `curves.png`), a checkpoint from which a
 stopped run goes on as if it had not been stopped, and `best.pt`: the averaged weights that did best on the validation
-part, in half precision, as a bundle wants them.
+part, in half precision; at the end they are also a whole bundle.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cxrnode.errors import NeedsOperator
 from cxrnode.inference.network import build_network
-from cxrnode.training.catalogue import read_catalogue, read_film
+from cxrnode.training.catalogue import Example, read_catalogue, read_film
 from cxrnode.training.curves import draw_curves
+from cxrnode.training.export import export_bundle
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe, find_recipe
 from cxrnode.training.samples import Batch, Shelf, draw_batch, fill_shelf
@@ -30,11 +32,16 @@ from cxrnode.training.validation import Check, score_on_grid, shelve_checks
 Report = Callable[[dict[str, Any]], None]
 
 
+LOCAL_VERSION = "0.0.0+local"
+"""What a bundle calls itself until somebody releases it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Where the best weights lie, their validation score, and how many steps were made."""
+    """Where the best weights and their bundle lie, their validation score, and how many steps were made."""
 
     weights: Path
+    bundle: Path
     score: float
     steps: int
 
@@ -74,18 +81,32 @@ def train(
     """
     options = options or TrainOptions()
     recipe = find_recipe(name)
-    examples = read_catalogue(data)
+    examples = _catalogue_with_all_parts(data)
     out.mkdir(parents=True, exist_ok=True)
     (out / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n")
     run = _begin(recipe, options, out)
     shelf = fill_shelf((example for example in examples if example.part == "train"), recipe.size)
-    checks = shelve_checks((read_film(e), e.source) for e in examples if e.part == "validate")
+    checks = shelve_checks(((read_film(e), e.source) for e in examples if e.part == "validate"), recipe.size)
     report({"event": "started", "films": len(shelf.films), "checks": len(checks), "step": run.step})
     while not run.over():
         line = _leg(run, recipe, shelf, checks)
         _record(run, line, out)
         report(line)
-    return Outcome(weights=out / "best.pt", score=run.best_score, steps=run.step)
+    bundle = export_bundle(recipe, out / "best.pt", out / "bundle", LOCAL_VERSION)
+    return Outcome(weights=out / "best.pt", bundle=bundle, score=run.best_score, steps=run.step)
+
+
+def _catalogue_with_all_parts(data: Path) -> tuple[Example, ...]:
+    examples = read_catalogue(data)
+    missing = {"train", "validate"} - {example.part for example in examples}
+    if missing:
+        raise NeedsOperator(
+            f"the data folder has too few patients: none falls to the {' or the '.join(sorted(missing))} part",
+            operation="train",
+            subject=str(data),
+            hint="docs/operations.md, Training a model",
+        )
+    return examples
 
 
 def _begin(recipe: Recipe, options: TrainOptions, out: Path) -> Run:

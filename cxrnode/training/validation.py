@@ -19,8 +19,6 @@ from cxrnode.pixels.normalise import prepare
 from cxrnode.training.catalogue import Film
 from cxrnode.training.recipe import Recipe
 
-GRID = 320
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -32,8 +30,8 @@ class Check:
     labelled: NDArray[np.bool_]
 
 
-def shelve_checks(films: Iterable[tuple[Film, str]], size: int = GRID) -> tuple[Check, ...]:
-    """Prepare validation films of (film, source)."""
+def shelve_checks(films: Iterable[tuple[Film, str]], size: int) -> tuple[Check, ...]:
+    """Prepare validation films of (film, source) for a grid of `size`."""
     return tuple(_check(film, source, size) for film, source in films)
 
 

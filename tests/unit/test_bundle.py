@@ -1,0 +1,189 @@
+"""Bundles are read and never run, and no weight is used before it is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cxrnode.errors import ModelAltered, NeedsOperator
+from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS, Network, read_card, verify
+from cxrnode.inference.configuration import read_configuration, resolve
+from cxrnode.inference.network import build_network
+from cxrnode.training.export import export_bundle
+from cxrnode.training.recipe import LUNGS
+from cxrnode.training.trainer import half_precision
+
+SMALL = replace(LUNGS, size=64, network={**LUNGS.network, "channels": [4, 8, 8], "strides": [2, 2]})
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A whole bundle around a small network with seeded weights."""
+    torch.manual_seed(5)
+    torch.save(half_precision(build_network(SMALL.network)), tmp_path / "weights.pt")
+    return export_bundle(SMALL, tmp_path / "weights.pt", tmp_path / "small", "1.2.3")
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def pictures(count: int, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(1).random((count, 1, size, size), dtype=np.float32)
+
+
+def test_card_says_what_the_bundle_says(bundle: Path) -> None:
+    """Name, version, channels in order, input size and operating points come from the metadata."""
+    card = read_card(bundle)
+    assert (card.name, card.version, card.input_size) == ("lungs", "1.2.3", 64)
+    assert card.channels == ("right_lung", "left_lung", "heart")
+    assert card.thresholds == (0.5, 0.5, 0.5)
+    assert "Not a medical device" in card.intended_use
+
+
+def test_reading_a_card_does_not_import_torch(bundle: Path) -> None:
+    """`cxrnode models list` must be quick."""
+    code = (
+        "import sys; from pathlib import Path; from cxrnode.inference.bundle import verify; verify(Path(sys.argv[1]));"
+        "sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code, str(bundle)], env=environment, check=False).returncode == 0
+
+
+def test_altered_weights_are_refused_before_they_are_loaded(bundle: Path) -> None:
+    """One changed byte is another model."""
+    content = bytearray((bundle / WEIGHTS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / WEIGHTS).write_bytes(content)
+    for use in (verify, Network.load):
+        with pytest.raises(ModelAltered, match="SHA-256"):
+            use(bundle)
+
+
+def test_weights_that_run_code_when_unpickled_are_refused(bundle: Path, tmp_path: Path) -> None:
+    """Even pinned weights may hold tensors only."""
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(tmp_path / "trapped"),))
+
+    torch.save({"weight": Trap()}, tmp_path / "trap.pt")
+    export_bundle(SMALL, tmp_path / "trap.pt", bundle, "1.2.3")
+    with pytest.raises(NeedsOperator, match="more than tensors"):
+        Network.load(bundle)
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_weights_of_another_network_are_refused(bundle: Path) -> None:
+    """A state dict must fit exactly."""
+    edit(bundle / INFERENCE, lambda content: content["network_def"].update(channels=[4, 8, 16]))
+    with pytest.raises(NeedsOperator, match="do not fit"):
+        Network.load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda net: net.update(norm="$__import__('os').abort()"), "expression"),
+        (lambda net: net.update(norm="%other.json#norm"), "elsewhere"),
+        (lambda net: net.update(_mode_="debug"), "steers"),
+        (lambda net: net.update(norm="@nowhere#at#all"), "nowhere"),
+        (lambda net: net.update(norm="@network_def"), "circle"),
+        (lambda net: net.update(_target_="os.system"), "not allowed"),
+        (lambda net: net.update(_target_="monai.networks.nets.AHNet"), "not allowed"),
+        (lambda net: net.update(_target_="evil.UNet"), "not allowed"),
+        (lambda net: net.update(colour="red"), "cannot be built"),
+    ],
+)
+def test_a_configuration_that_would_run_anything_else_is_refused(
+    bundle: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """Expressions, macros, steering keys, loose or circular references, and targets outside the table."""
+    edit(bundle / INFERENCE, lambda content: change(content["network_def"]))
+    with pytest.raises(NeedsOperator, match=message) as caught:
+        Network.load(bundle)
+    assert "docs/operations.md" in str(caught.value)
+
+
+def test_pretrained_weights_from_elsewhere_are_refused() -> None:
+    """No constructor fetches anything."""
+    with pytest.raises(NeedsOperator, match="pretrained"):
+        build_network(
+            {"_target_": "DenseNet121", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "pretrained": True}
+        )
+
+
+def test_references_are_replaced_by_what_they_name() -> None:
+    """`@` follows objects and lists, through further references, within the file."""
+    content = {"widths": [4, "@small#0"], "small": [8], "net": {"channels": "@widths", "first": "@widths#0"}}
+    assert resolve(content, "net") == {"channels": [4, 8], "first": 4}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_broken_configuration_is_named(tmp_path: Path, text: str) -> None:
+    """The operator learns which file cannot be read."""
+    (tmp_path / "metadata.json").write_text(text)
+    with pytest.raises(NeedsOperator, match=r"metadata\.json"):
+        read_configuration(tmp_path / "metadata.json")
+
+
+def test_a_card_without_an_operating_point_is_refused(bundle: Path) -> None:
+    """No probability is cut at a point that nobody chose."""
+    edit(bundle / METADATA, lambda content: content["cxrnode"]["operating_points"].pop("heart"))
+    with pytest.raises(NeedsOperator, match="heart"):
+        read_card(bundle)
+
+
+def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
+    """An empty folder gives an error with a hint, not a traceback of a missing file."""
+    with pytest.raises(NeedsOperator, match="lacks a file"):
+        read_card(tmp_path)
+
+
+def test_digest_follows_what_changes_an_answer_and_nothing_else(bundle: Path) -> None:
+    """An operating point or a weight makes another model; a published metric or a changed sentence does not."""
+    before = read_card(bundle).digest
+    edit(bundle / METADATA, lambda content: content.update(eval_metrics={"dice": 0.9}, description="better words"))
+    assert read_card(bundle).digest == before
+    edit(bundle / METADATA, lambda content: content["cxrnode"]["operating_points"].update(heart=0.4))
+    other_point = read_card(bundle).digest
+    edit(bundle / METADATA, lambda content: content["cxrnode"].update(weights_sha256="0" * 64))
+    assert len({before, other_point, read_card(bundle).digest}) == 3
+
+
+def test_an_answer_does_not_depend_on_threads_or_on_the_batch(bundle: Path) -> None:
+    """Bit for bit: one thread and two, alone and among eight."""
+    batch = pictures(8)
+    network = Network.load(bundle, threads=1)
+    together = network.predict(batch)
+    alone = np.concatenate([network.predict(batch[index : index + 1]) for index in range(8)])
+    two = Network.load(bundle, threads=2).predict(batch)
+    assert np.array_equal(together, alone)
+    assert np.array_equal(together, two)
+
+
+def test_an_answer_is_a_probability_for_each_channel(bundle: Path) -> None:
+    """(N, C, S, S), float32, 0 to 1."""
+    answer = Network.load(bundle).predict(pictures(2))
+    assert answer.shape == (2, 3, 64, 64)
+    assert answer.dtype == np.float32
+    assert 0.0 <= answer.min() <= answer.max() <= 1.0
+
+
+def test_a_picture_of_another_size_is_refused(bundle: Path) -> None:
+    """The card states the input, and nothing else goes in."""
+    with pytest.raises(ValueError, match="takes"):
+        Network.load(bundle).predict(pictures(1, size=32))
