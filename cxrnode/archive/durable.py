@@ -45,9 +45,8 @@ class Folders:
     """
 
     def __init__(self, root: Path) -> None:
-        """Make `root` for its owner only."""
+        """Work below `root`, which is made for its owner only where it is missing."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)
         self._root = root
         self._on_disk: set[str] = set()
 

@@ -7,6 +7,7 @@ named by its digest.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from cxrnode.domain.identity import digest, is_uid
 
@@ -27,6 +28,14 @@ def source_key(uid: str, bytes_digest: str) -> str:
 def evidence_key(uid: str) -> str:
     """Give the key of an evidence object: `evidence/ab/cd/<SOP Instance UID>.dcm`."""
     return f"{EVIDENCE}/{_shard(digest(uid))}/{_safe(uid)}{SUFFIX}"
+
+
+def path_of(root: Path, key: str, *rooms: str) -> Path:
+    """Give the path of a key in one of `rooms` below `root`; ValueError for what can be no key of ours."""
+    parts = key.split("/")
+    if parts[0] not in rooms or not key.endswith(SUFFIX) or not all(part.strip(".") for part in parts):
+        raise ValueError("this is no key of the archive")
+    return root / key
 
 
 def _shard(content: str) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from cxrnode.archive.spool import SpoolArchive, is_below
+from cxrnode.archive.evidence import EvidenceFolder
+from cxrnode.archive.names import EVIDENCE, path_of
+from cxrnode.archive.spool import SpoolArchive, check_floor, is_below
 from cxrnode.domain.study import Description
 
 
@@ -17,15 +19,19 @@ class ReferenceArchive:
     """An archive over somebody's originals; see ports.Archive."""
 
     def __init__(self, out: Path, work: Path, *, floor_bytes: int = 0) -> None:
-        """Keep evidence below `out`, and below `work` what is unpacked into `incoming` (members of a zip file)."""
-        self._out = SpoolArchive(out, floor_bytes=floor_bytes)
+        """Keep evidence in `out/evidence`, and below `work` what is unpacked into `incoming` (members of a zip file).
+
+        `work` is on the same file system as `out`.
+        """
+        self._out = out.absolute()
+        self._floor = floor_bytes
         self._work = SpoolArchive(work, floor_bytes=floor_bytes)
         self.incoming = self._work.incoming
+        self._evidence = EvidenceFolder(self._out, self.incoming)
 
     def check_space(self) -> None:
-        """Raise OutOfSpace when either disk is under its floor."""
-        self._out.check_space()
-        self._work.check_space()
+        """Raise OutOfSpace when the disk is under its floor."""
+        check_floor(self._out, self._floor)
 
     def keep_source(self, path: Path, description: Description) -> str:
         """Give an original's absolute path; what was unpacked into `incoming` is moved to where it is kept."""
@@ -35,15 +41,15 @@ class ReferenceArchive:
 
     def keep_evidence(self, uid: str, encoded: bytes) -> str:
         """Keep an evidence object below the output folder, durably; what is kept wins."""
-        return self._out.keep_evidence(uid, encoded)
+        return self._evidence.keep(uid, encoded)
 
     def kept_evidence(self, uid: str) -> str | None:
         """Give the key of a kept evidence object, or None."""
-        return self._out.kept_evidence(uid)
+        return self._evidence.kept(uid)
 
     def path(self, key: str) -> Path:
         """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
-        return Path(key) if Path(key).is_absolute() else self._out.path(key)
+        return Path(key) if Path(key).is_absolute() else path_of(self._out, key, EVIDENCE)
 
     def discard(self, path: Path) -> None:
         """Remove what was unpacked into `incoming`; an original stays."""
@@ -52,7 +58,7 @@ class ReferenceArchive:
 
     def sweep(self) -> int:
         """Remove what was unpacked and not kept; give how many entries that were."""
-        return self._out.sweep() + self._work.sweep()
+        return self._work.sweep()
 
     def finished(self) -> Collection[str]:
         """Give none: what a replay did not record it finds again in its sources."""

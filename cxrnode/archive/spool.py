@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, place, place_new, sync_folder
-from cxrnode.archive.names import EVIDENCE, SOURCES, SUFFIX, evidence_key, source_key
+from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, place
+from cxrnode.archive.evidence import EvidenceFolder
+from cxrnode.archive.names import EVIDENCE, SOURCES, SUFFIX, path_of, source_key
 from cxrnode.domain.study import Description
 from cxrnode.errors import OutOfSpace
-
-_PART = ".part"
 
 
 class SpoolArchive:
@@ -27,18 +25,16 @@ class SpoolArchive:
         """Make the folders. Below `floor_bytes` of free space `check_space` refuses."""
         self.root = root.absolute()
         self._folders = Folders(self.root)
+        self.root.chmod(0o700)
         self._floor = floor_bytes
-        for name in (SOURCES, EVIDENCE):
-            self._folders.make(name)
+        self._folders.make(SOURCES)
         self.incoming = self._folders.make("incoming")
         """Where a receiver writes what is not finished: the same file system, so that keeping it is a rename."""
+        self._evidence = EvidenceFolder(self.root, self.incoming)
 
     def check_space(self) -> None:
         """Raise OutOfSpace when the disk is under its floor."""
-        free = shutil.disk_usage(self.root).free
-        if free < self._floor:
-            happened = f"{free} bytes are free, the floor is {self._floor}"
-            raise OutOfSpace(happened, operation="keep an instance", subject=self.root.name, hint=SPACE_HINT)
+        check_floor(self.root, self._floor)
 
     def keep_source(self, path: Path, description: Description) -> str:
         """Move a file under its final name, durably; the same content again is the same key."""
@@ -50,32 +46,15 @@ class SpoolArchive:
 
     def keep_evidence(self, uid: str, encoded: bytes) -> str:
         """Keep an evidence object, durably; what is kept under its UID wins."""
-        key = evidence_key(uid)
-        with disk_errors("keep the evidence", Path(key).name):
-            self._folders.make(str(Path(key).parent))
-            place_new(self._write_part(encoded), self.root / key)
-        return key
-
-    def _write_part(self, encoded: bytes) -> Path:
-        handle, name = tempfile.mkstemp(suffix=_PART, dir=self.incoming)
-        with os.fdopen(handle, "wb") as part:
-            part.write(encoded)
-        return Path(name)
+        return self._evidence.keep(uid, encoded)
 
     def kept_evidence(self, uid: str) -> str | None:
-        """Give the key of a kept evidence object, or None. A name that a killed run left is made durable first."""
-        key = evidence_key(uid)
-        if not (self.root / key).exists():
-            return None
-        with disk_errors("find the evidence", Path(key).name):
-            sync_folder((self.root / key).parent)
-        return key
+        """Give the key of a kept evidence object, or None."""
+        return self._evidence.kept(uid)
 
     def path(self, key: str) -> Path:
         """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
-        if not key.startswith((f"{SOURCES}/", f"{EVIDENCE}/")) or ".." in Path(key).parts:
-            raise ValueError("this is not a key of the archive")
-        return self.root / key
+        return path_of(self.root, key, SOURCES, EVIDENCE)
 
     def discard(self, path: Path) -> None:
         """Remove an incoming file; ValueError for a path outside `incoming`: what is kept is never discarded."""
@@ -95,6 +74,14 @@ class SpoolArchive:
     def finished(self) -> Collection[str]:
         """Give the keys of all kept sources, walked anew each time they are iterated over: a million is no list."""
         return _Sources(self.root)
+
+
+def check_floor(folder: Path, floor_bytes: int) -> None:
+    """Raise OutOfSpace where the folder's disk has less than `floor_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < floor_bytes:
+        happened = f"{free} bytes are free, the floor is {floor_bytes}"
+        raise OutOfSpace(happened, operation="keep an instance", subject=folder.name, hint=SPACE_HINT)
 
 
 def is_below(path: Path, folder: Path) -> bool:

@@ -7,5 +7,25 @@ returns, and that a step which the life cycles do not know changes nothing.
 from __future__ import annotations
 
 from cxrnode.ledger.sqlite import SqliteLedger
+from cxrnode.ledger.views import (
+    Counts,
+    DeliveryView,
+    EvidenceView,
+    HistoryEntry,
+    InstanceView,
+    JobDetails,
+    JobView,
+    MemberView,
+)
 
-__all__ = ["SqliteLedger"]
+__all__ = [
+    "Counts",
+    "DeliveryView",
+    "EvidenceView",
+    "HistoryEntry",
+    "InstanceView",
+    "JobDetails",
+    "JobView",
+    "MemberView",
+    "SqliteLedger",
+]

@@ -98,7 +98,7 @@ class Database:
 
 _START_ONCE = "start the node once, which brings it up to date"
 _NEWER = "see 'Going back to an older version' in docs/operations.md"
-_DAMAGED = "see 'The ledger is damaged' in docs/operations.md"
+DAMAGED = "see 'The ledger is damaged' in docs/operations.md"
 _RUNNING = "see 'Another node holds the state folder' in docs/operations.md"
 
 
@@ -173,7 +173,7 @@ def _turned(error: BaseException | None, path: Path) -> CxrnodeError | None:
     operation, subject = "use the ledger", path.name
     match primary:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return LedgerDamaged(operation=operation, subject=subject, hint=_DAMAGED)
+            return LedgerDamaged(operation=operation, subject=subject, hint=DAMAGED)
         case sqlite3.SQLITE_FULL:
             return OutOfSpace(operation=operation, subject=subject, hint=_SPACE)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

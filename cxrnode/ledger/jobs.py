@@ -386,3 +386,13 @@ def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> N
             .values(state=after, tries=0, due_at=now, reason="")
         )
         note(connection, now, "delivery", row, DeliveryEvent.REQUEUE)
+
+
+def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:
+    """Let no job be claimed until this is undone; what runs ends. Twice is once."""
+    if paused:
+        changed = connection.execute(switches.insert().prefix_with("OR IGNORE").values(name=PAUSED, since=now))
+    else:
+        changed = connection.execute(switches.delete().where(switches.c.name == PAUSED))
+    if changed.rowcount:
+        note(connection, now, "node", "jobs", "paused" if paused else "resumed")

@@ -6,7 +6,7 @@ transaction, committed to disk when it returns; threads may share one ledger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +14,11 @@ from typing import Self
 
 from cxrnode.domain.delivery import Delivery
 from cxrnode.domain.identity import StudyUID
+from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
-from cxrnode.ledger import jobs, receiving, sending
+from cxrnode.ledger import jobs, queries, receiving, sending
 from cxrnode.ledger.database import Database
+from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
 from cxrnode.ports import Claim, Completion, Membership, Verdict
 
 
@@ -178,3 +180,66 @@ class SqliteLedger:
         """SENT is final, or parked."""
         with self._database.writing() as connection:
             sending.no_commitment(connection, deliveries, park=park, reason=reason, now=now)
+
+    # What follows is the operator's: it is not in the port, because the line never asks it.
+
+    def find_jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        study: str | None = None,
+        accession: str | None = None,
+        patient_id: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[JobView]:
+        """Give the jobs that match all that is stated, the newest first."""
+        with self._database.reading() as connection:
+            return queries.find_jobs(
+                connection, state=state, study=study, accession=accession, patient_id=patient_id, limit=limit
+            )
+
+    def job_details(self, job: int) -> JobDetails:
+        """Give all about one job. NeedsOperator where there is none of that number."""
+        with self._database.reading() as connection:
+            return queries.job_details(connection, job)
+
+    def evidence_of(self, study: StudyUID) -> Sequence[EvidenceView]:
+        """Give all evidence of a study with its deliveries, the oldest first."""
+        with self._database.reading() as connection:
+            return queries.evidence_of(connection, study)
+
+    def counts(self) -> Counts:
+        """Count what there is by state."""
+        with self._database.reading() as connection:
+            return queries.counts(connection)
+
+    def outcomes(self) -> Iterator[InstanceView]:
+        """Walk over all instances in the order they came, in pages: a million is no list, and no long transaction."""
+        page = self._outcomes_after(0)
+        while page:
+            yield from page
+            page = self._outcomes_after(page[-1].row)
+
+    def _outcomes_after(self, row: int) -> list[InstanceView]:
+        with self._database.reading() as connection:
+            return queries.outcomes_after(connection, row)
+
+    def requeue_job(self, job: int, now: datetime) -> None:
+        """Queue a parked or completed job again, and its parked deliveries. NeedsOperator where that cannot be."""
+        with self._database.writing() as connection:
+            jobs.requeue(connection, job, now)
+
+    def set_paused(self, paused: bool, now: datetime) -> None:
+        """Let no job be claimed, or let them be claimed again; instances are still received and kept."""
+        with self._database.writing() as connection:
+            jobs.set_paused(connection, paused, now)
+
+    def paused(self) -> bool:
+        """Tell whether an operator has paused running jobs."""
+        with self._database.reading() as connection:
+            return queries.paused(connection)
+
+    def check(self) -> None:
+        """Let SQLite look through the whole file. Raises LedgerDamaged."""
+        with self._database.reading() as connection:
+            queries.check(connection)
