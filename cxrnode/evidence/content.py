@@ -7,7 +7,7 @@ statements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -99,15 +99,21 @@ def _image_library(sources: Sequence[Instance]) -> Dataset:
 
 
 def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Sequence[Frame]]) -> Iterator[Dataset]:
-    """The group with its coordinates, and one of the same tracking UID for each SEG frame that shows the region."""
+    """The group with its coordinates, and one of the same tracking UID for each SEG frame that shows the region.
+
+    Where there is a frame, the numbers stand with the frame: they are the region's, not those of the box around it.
+    Viewers join the two by their tracking UID.
+    """
+    shown = frames.get(group.tracking_uid, ()) if group.region else ()
+    yield _measurement_group(group, _outline(group, source), () if shown else _said(group))
+    for position, frame in enumerate(shown):
+        yield _measurement_group(group, _segment(frame, source), () if position else _said(group))
+
+
+def _measurement_group(group: Group, place: Iterable[Dataset], said: Iterable[Dataset]) -> Dataset:
     item = _container(_MEASUREMENT_GROUP, CONTAINS, template="1410")
-    item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *_outline(group, source)])
-    item.ContentSequence.extend(_said(group))
-    yield item
-    for frame in frames.get(group.tracking_uid, ()) if group.region else ():
-        twin = _container(_MEASUREMENT_GROUP, CONTAINS, template="1410")
-        twin.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *_segment(frame, source)])
-        yield twin
+    item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *place, *said])
+    return item
 
 
 def _tracking(group: Group) -> Iterator[Dataset]:
@@ -116,7 +122,7 @@ def _tracking(group: Group) -> Iterator[Dataset]:
 
 
 def _described(group: Group) -> Iterator[Dataset]:
-    """What it is, where it is, and which algorithm says so (TID 4019)."""
+    """What it is, where it is, and which algorithm says so, where no number says that itself."""
     if group.category:
         yield _code(_FINDING_CATEGORY, group.category, CONTAINS)
     if group.finding:
@@ -127,10 +133,12 @@ def _described(group: Group) -> Iterator[Dataset]:
             side = _code(Code("272741003", "SCT", "Laterality"), group.laterality, MODIFIER)
             site.ContentSequence = DicomSequence([side])
         yield site
-    yield from _algorithm(group.model)
+    if not group.numbers:
+        yield from _algorithm(group.model)
 
 
 def _algorithm(model: ModelIdentity) -> Iterator[Dataset]:
+    """PS3.16 TID 4019."""
     yield _text(standard.DCM.AlgorithmName, model.name, MODIFIER)
     yield _text(standard.DCM.AlgorithmVersion, model.version, MODIFIER)
     yield _text(standard.DCM.AlgorithmParameters, f"digest={model.digest}", MODIFIER)
@@ -164,7 +172,7 @@ def _segment(frame: Frame, source: Instance) -> Iterator[Dataset]:
 
 def _said(group: Group) -> Iterator[Dataset]:
     for number in group.numbers:
-        yield _num(number)
+        yield _num(number, group.model)
     for concept, judgment in group.judgments:
         yield _code(concept, judgment, CONTAINS)
     for caveat in group.caveats:
@@ -204,10 +212,11 @@ def _uid_reference(name: Code, value: str, relationship: str) -> Dataset:
     return item
 
 
-def _num(number: Number) -> Dataset:
+def _num(number: Number, model: ModelIdentity) -> Dataset:
     """A number as its printed text: highdicom would add a binary floating point value beside it."""
     item: Dataset = hd.sr.NumContentItem(name=number.concept, value=0, unit=number.unit, relationship_type=CONTAINS)
     item.MeasuredValueSequence[0].NumericValue = number.text
+    item.ContentSequence = DicomSequence(_algorithm(model))
     return item
 
 

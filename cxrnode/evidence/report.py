@@ -82,7 +82,7 @@ def compose_report(
     tree = report_tree(author, sources, groups, notes_of(study), _frames(segs))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
     instances = _instances(sources, [seg for found in segs.values() for seg in found])
-    built = _document(author, sources[0], instances, uid, tree)
+    built = _document(author, sources[0], uid, tree)
     _list_references(built, study, instances)
     settle.settle(built, moment)
     tracked = {group.tracking_uid for group in groups}
@@ -93,10 +93,11 @@ def compose_report(
     return built
 
 
-def _document(author: Author, source: Instance, instances: Sequence[_Reference], uid: str, tree: Dataset) -> Dataset:
-    image = headers.stand_in(source)
+def _document(author: Author, source: Instance, uid: str, tree: Dataset) -> Dataset:
+    """Let highdicom write the document around the bare root; it copies and searches whatever hangs below it."""
+    branches, tree.ContentSequence = list(tree.ContentSequence), DicomSequence([])
     document: Dataset = hd.sr.ComprehensiveSR(
-        evidence=[image, *(_referred_to(image, instance) for instance in instances[1:])],
+        evidence=[headers.stand_in(source)],
         content=tree,
         series_instance_uid=series_uid(uid),
         series_number=SERIES_NUMBER,
@@ -112,6 +113,7 @@ def _document(author: Author, source: Instance, instances: Sequence[_Reference],
         is_verified=False,
         coding_schemes=[_private_scheme()],
     )
+    document.ContentSequence = DicomSequence(branches)
     return document
 
 
@@ -129,14 +131,6 @@ def _instances(sources: Sequence[Instance], segs: Sequence[Dataset]) -> list[_Re
     """Give what the tree refers to, images first: Slicer reads the first item."""
     images = [(source.description.series_uid, source.description.sop_class_uid, source.uid) for source in sources]
     return [*images, *((str(s.SeriesInstanceUID), str(s.SOPClassUID), str(s.SOPInstanceUID)) for s in segs)]
-
-
-def _referred_to(image: Dataset, instance: _Reference) -> Dataset:
-    """Give highdicom, which checks that every reference was handed in, an instance of which it reads only UIDs."""
-    referred = Dataset()
-    referred.StudyInstanceUID = image.StudyInstanceUID
-    referred.SeriesInstanceUID, referred.SOPClassUID, referred.SOPInstanceUID = instance
-    return referred
 
 
 def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Reference]) -> None:
