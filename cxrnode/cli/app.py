@@ -31,7 +31,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for 
 @app.callback()
 def _root(
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file (TOML); else CXRNODE_CONFIG, else /etc/cxrnode/cxrnode.toml.")
+        Path | None,
+        typer.Option("--config", help="Settings file (TOML); else CXRNODE_CONFIG, else /etc/cxrnode/cxrnode.toml."),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
 ) -> None:

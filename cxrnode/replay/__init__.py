@@ -14,14 +14,16 @@ from itertools import islice
 from pathlib import Path
 
 from cxrnode.archive import ReferenceArchive
+from cxrnode.domain.delivery import CommitmentPolicy
 from cxrnode.domain.finding import ImagePrediction, ImageResult
 from cxrnode.domain.identity import AETitle, InstanceUID
 from cxrnode.domain.study import Arrival, Instance, Sender
+from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.overlay import overlay
 from cxrnode.node import Engine
-from cxrnode.settings import Settings
 from cxrnode.replay.findings import write_findings
 from cxrnode.replay.sources import found
+from cxrnode.settings import Settings
 
 WORK = ".cxrnode"
 _REPLAY = Sender(calling_ae=AETitle("REPLAY"), called_ae=AETitle("REPLAY"), address="", association="replay")
@@ -29,7 +31,7 @@ _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Stand:
     """Where a replay stands: files read of files found (0 while counting), images and jobs done of those there are."""
 
     files: int
@@ -55,16 +57,26 @@ class Summary:
 class Replay:
     """One replay. Owns its engine; `out` holds the evidence, and in `.cxrnode` the ledger that lets a run go on."""
 
-    def __init__(self, settings: Settings, sources: Sequence[Path], out: Path, *, overlays: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Path],
+        out: Path,
+        *,
+        destinations: Sequence[str] = (),
+        overlays: bool = True,
+    ) -> None:
         """Prepare the output folder and open its ledger. AlreadyRunning where another replay writes there."""
         self._sources, self._out, self._overlays = [source.absolute() for source in sources], out.absolute(), overlays
         self._work = self._out / WORK
         self._work.mkdir(parents=True, exist_ok=True)
         self._archive = ReferenceArchive(out=self._out, work=self._work)
-        self._engine = Engine(_adapted(settings, self._work), self._archive, preview=overlays, seen=self._draw)
+        self._engine = Engine(
+            _adapted(settings, self._work, destinations), self._archive, preview=overlays, seen=self._draw
+        )
         self._summary = Summary()
 
-    def run(self, report: Callable[[Progress], None]) -> Summary:
+    def run(self, report: Callable[[Stand], None]) -> Summary:
         """Read every file, then run the line until nothing is left to do; `report` is told of the progress."""
         self._engine.start()
         try:
@@ -75,7 +87,7 @@ class Replay:
         finally:
             self._engine.stop()
 
-    def _feed(self, report: Callable[[Progress], None]) -> None:
+    def _feed(self, report: Callable[[Stand], None]) -> None:
         """Record what is not recorded yet: a study closes only when all of the source has been read."""
         files = 0
         for chunk in _chunks(found(self._sources, self._work / "extracted"), _CHUNK):
@@ -84,7 +96,7 @@ class Replay:
                 if str(path) in unknown:
                     self._receive(path)
                 files += 1
-                report(Progress(files=files, files_found=0))
+                report(Stand(files=files, files_found=0))
         self._engine.line.association_ended(_REPLAY.association)
 
     def _receive(self, path: Path) -> None:
@@ -93,14 +105,19 @@ class Replay:
                 path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=_REPLAY
             )
             self._engine.line.receive(arrival)
+            self._summary.duplicates += bool(self._engine.ledger.unknown_keys([str(path)]))
         except OSError as error:
             self._summary.unopened.append(f"{path}: {error.strerror}")
 
-    def _until_done(self, report: Callable[[Progress], None]) -> None:
+    def _until_done(self, report: Callable[[Stand], None]) -> None:
         while not self._engine.stopped.wait(0.2):
             counts = self._engine.ledger.counts()
             left = counts.jobs_left
-            report(Progress(files=counts.instances, files_found=counts.instances, jobs_done=counts.jobs - left, jobs=counts.jobs))
+            report(
+                Stand(
+                    files=counts.instances, files_found=counts.instances, jobs_done=counts.jobs - left, jobs=counts.jobs
+                )
+            )
             if not counts.open_studies and not left and not counts.deliveries_left:
                 return
         if self._engine.fatal:
@@ -127,11 +144,27 @@ def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
         yield chunk
 
 
-def _adapted(settings: Settings, work: Path) -> Settings:
-    """Give the settings with the run's own state folder, and studies that close as soon as all is read."""
+def _adapted(settings: Settings, work: Path, destinations: Sequence[str]) -> Settings:
+    """Give the settings with the run's own state folder, and studies that close as soon as all is read.
+
+    The chosen destinations get everything. They are not asked to commit: their reports would go to the address of the
+    node that serves, which knows nothing of this run.
+    """
+    known = {destination.name for destination in settings.destinations}
+    for name in set(destinations) - known:
+        raise NeedsOperator(
+            "no such destination", operation="replay", subject=name, hint=f"configured: {sorted(known)}"
+        )
+    chosen = tuple(
+        destination.model_copy(update={"commitment": CommitmentPolicy.NONE})
+        for destination in settings.destinations
+        if destination.name in destinations
+    )
     return settings.model_copy(
         update={
             "node": settings.node.model_copy(update={"state_dir": work}),
             "studies": settings.studies.model_copy(update={"quiet_seconds": 0.0}),
+            "destinations": chosen,
+            "rules": (),
         }
     )

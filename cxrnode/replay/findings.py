@@ -9,19 +9,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrnode.domain.selection import REASONS
-from cxrnode.ledger import InstanceView
+from cxrnode.ledger.views import InstanceView
 
-_MEASURED = (
-    "cardiothoracic_ratio",
-    "right_lung.area",
-    "left_lung.area",
-    "lung_asymmetry",
-)
+_MEASURED = ("cardiothoracic_ratio", "right_lung.area", "left_lung.area", "lung_asymmetry")
 COLUMNS = (
     "file", "outcome", "reason", "study_uid", "series_uid", "sop_instance_uid", "modality", "view", "models",
     *_MEASURED, "area_unit", "absent", "findings", "missing", "caveats", "segmentations", "report", "overlay",
@@ -29,13 +24,50 @@ COLUMNS = (
 
 
 def write_findings(outcomes: Iterable[InstanceView], out: Path, file: Path) -> Counter[str]:
-    """Write the table to `file`; give the rows counted by outcome. Paths in it are relative to `out`."""
+    """Write the table to `file`; give its rows counted by outcome. Paths of evidence and overlays are below `out`."""
     counted: Counter[str] = Counter()
     with file.open("w", newline="", encoding="utf-8") as opened:
         table = csv.DictWriter(opened, COLUMNS)
         table.writeheader()
         for outcome in outcomes:
             row = _row(outcome, out)
-            counted[row["outcome"]] += 1
+            counted[outcome.code or "analysed" if outcome.code is not None else "undecided"] += 1
             table.writerow(row)
     return counted
+
+
+def _row(view: InstanceView, out: Path) -> dict[str, Any]:
+    summary = view.summary or {}
+    results: Sequence[Mapping[str, Any]] = summary.get("results", ())
+    picture = Path("overlays") / f"{view.sop_instance_uid}.png"
+    return {
+        "file": view.key,
+        **_outcome(view.code),
+        "study_uid": view.study_uid,
+        "series_uid": view.series_uid,
+        "sop_instance_uid": view.sop_instance_uid,
+        "modality": view.modality,
+        "view": summary.get("view", ""),
+        "models": " ".join(result["model"] for result in results),
+        **_numbers(results),
+        "absent": " ".join(label for result in results for label in result["absent"]),
+        "findings": json.dumps({k: v for r in results for k, v in r["findings"].items()}) if results else "",
+        "missing": " ".join(f"{name}:{why}" for name, why in summary.get("missing", ())),
+        "caveats": "; ".join(summary.get("caveats", ())),
+        "segmentations": " ".join(view.segmentations),
+        "report": view.report,
+        "overlay": picture if (out / picture).is_file() else "",
+    }
+
+
+def _outcome(code: str | None) -> dict[str, str]:
+    if code is None:
+        return {"outcome": "undecided", "reason": "the run was stopped before it was looked at"}
+    return {"outcome": "not analysed", "reason": f"{code}: {REASONS[code].text}"} if code else {"outcome": "analysed"}
+
+
+def _numbers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    measured = {name: number for result in results for name, number in result["measurements"].items()}
+    units = sorted({number["unit"] for name, number in measured.items() if name.endswith(".area")})
+    numbers = {name: measured[name]["value"] for name in _MEASURED if name in measured}
+    return {**numbers, "area_unit": " ".join(units)}

@@ -1,0 +1,111 @@
+"""`cxrnode replay`, `cxrnode demo` and `cxrnode phantom`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.domain.selection import REASONS
+from cxrnode.errors import NeedsOperator
+
+if TYPE_CHECKING:
+    from cxrnode.replay import Summary
+
+
+@app.command()
+def replay(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders, files, zip archives, DICOMDIR.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for evidence, overlays and findings.csv.")],
+    to: Annotated[list[str] | None, typer.Option("--to", help="Send to this configured destination too.")] = None,
+    overlays: Annotated[bool, typer.Option(help="Draw a PNG of each analysed image.")] = True,
+    json: Json = False,
+) -> None:
+    """Run the same line over files. A run that was stopped goes on where it was."""
+    from cxrnode import telemetry
+    from cxrnode.cli.bar import progress_bar
+    from cxrnode.replay import Replay
+
+    in_force = settings()
+    telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
+    run = Replay(in_force, sources, out, destinations=to or (), overlays=overlays)
+    with progress_bar(silent=json) as report:
+        summary = run.run(report)
+    if json:
+        say_json(_as_json(summary))
+    else:
+        _say_summary(summary, out)
+    if summary.parked or summary.unopened:
+        raise typer.Exit(1)
+
+
+def _as_json(summary: Summary) -> dict[str, Any]:
+    return {
+        "outcomes": dict(summary.outcomes),
+        "duplicates": summary.duplicates,
+        "unopened": summary.unopened,
+        "parked": summary.parked,
+        "findings": str(summary.findings),
+    }
+
+
+def _say_summary(summary: Summary, out: Path) -> None:
+    rows = [
+        (count, "analysed" if outcome == "analysed" else f"not analysed: {_reason(outcome)}")
+        for outcome, count in summary.outcomes.most_common()
+    ]
+    say_table("Outcomes", ("images", "outcome"), rows)
+    if summary.duplicates:
+        say(f"{summary.duplicates} files held what another file had already brought")
+    for line in summary.unopened:
+        say(f"could not be opened: {line}")
+    if summary.parked:
+        say(f"{summary.parked} jobs are parked: CXRNODE_NODE__STATE_DIR={out / '.cxrnode'} cxrnode jobs list")
+    say(f"table: {summary.findings}")
+
+
+def _reason(code: str) -> str:
+    return REASONS[code].text if code in REASONS else code
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="A folder of the demo's own, emptied first.")] = Path("demo-out"),
+    json: Json = False,
+) -> None:
+    """Start a node and an embedded archive on loopback, push a radiograph, show what comes back."""
+    from cxrnode.demo import run_demo
+
+    shown = run_demo(out, say=(lambda line: None) if json else say)
+    if json:
+        say_json(shown)
+
+
+@app.command()
+def phantom(
+    names: Annotated[list[str] | None, typer.Argument(help="Names from --list; all where none is given.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("phantoms"),
+    listed: Annotated[bool, typer.Option("--list", help="List the names and end.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Another seed draws another patient.")] = None,
+    json: Json = False,
+) -> None:
+    """Write synthetic radiographs with known truth: every view, transfer syntax, orientation and defect."""
+    from cxrnode.phantom import catalogue, write_catalogue
+
+    if listed:
+        entries = [(entry.name, entry.about) for entry in catalogue()]
+        if json:
+            say_json(dict(entries))
+        else:
+            say_table("Phantoms", ("name", "what it is"), entries)
+        return
+    try:
+        paths = write_catalogue(out, names or None, seed=seed)
+    except KeyError as error:
+        raise NeedsOperator(str(error.args[0]), operation="phantom") from error
+    if json:
+        say_json([str(path) for path in paths])
+    else:
+        say(f"{len(paths)} files in {out}")
