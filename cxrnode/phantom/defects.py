@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
 from cxrnode.phantom.radiograph import Defect
 
@@ -36,7 +37,10 @@ def _no_study_uid(ds: Dataset) -> None:
 
 def _multi_frame(ds: Dataset) -> None:
     ds.NumberOfFrames = 2
-    ds["PixelData"].value = ds.PixelData * 2
+    if ds["PixelData"].is_undefined_length:
+        ds["PixelData"].value = encapsulate([*generate_frames(ds.PixelData, number_of_frames=1)] * 2)
+    else:
+        ds["PixelData"].value = ds.PixelData * 2
 
 
 def _no_view(ds: Dataset) -> None:
@@ -80,7 +84,7 @@ CHANGES: dict[Defect, Callable[[Dataset], None]] = {
 }
 """Defects of the data set; made before it is encoded."""
 
-AFTER_ENCODING = frozenset({Defect.WRONG_ROWS, Defect.LYING_BITS, Defect.NO_PIXELS})
+AFTER_ENCODING = frozenset({Defect.WRONG_ROWS, Defect.LYING_BITS, Defect.NO_PIXELS, Defect.MULTI_FRAME})
 """Of these, the ones that an encoder would refuse or repair: made on the encoded data set."""
 
 

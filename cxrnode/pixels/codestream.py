@@ -1,13 +1,15 @@
 """What a compressed picture says about itself, read from its markers before any codec sees it.
 
-Hides fragments (PS3.5 A.4) and the headers of JPEG, JPEG-LS (ISO 10918-1 B.2, ISO 14495-1 C.2) and JPEG 2000
-(ISO 15444-1 A.5). Promises to raise Unsuitable on anything that is not whole: codecs fill what is missing with gray.
+Hides fragments (PS3.5 A.4), RLE (PS3.5 Annex G) and the headers of JPEG, JPEG-LS (ISO 10918-1 B.2, ISO 14495-1 C.2)
+and JPEG 2000 (ISO 15444-1 A.5). Promises to raise Unsuitable on anything that is not whole: codecs fill what is
+missing with gray.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cxrnode.errors import Unsuitable
 
@@ -90,3 +92,35 @@ def _jpeg(frame: bytes) -> Stream:
 def _ends(frame: bytes) -> bool:
     """EOI and EOC are FF D9 alike; what may follow is the padding to an even length, or a little more."""
     return frame.rfind(b"\xff\xd9", max(0, len(frame) - 64)) >= 0
+
+
+def rle_planes(frame: bytes, planes: int, size: int, slack: int) -> list[bytes]:
+    """The byte planes of an RLE frame (PS3.5 Annex G), `size` bytes each; fewer, or `slack` more, is an error."""
+    try:
+        count, *offsets = struct.unpack_from("<16I", frame)
+    except struct.error as error:
+        raise _broken("the compressed picture ends within its header") from error
+    bounds = [*offsets[:count], len(frame)]
+    if count != planes or bounds != sorted(bounds) or bounds[0] < 64:
+        raise _broken("the compressed picture has other planes of bytes than its header says")
+    decoded = [_unpacked(frame[begin:end]) for begin, end in pairwise(bounds)]
+    if not all(size <= len(plane) < size + slack for plane in decoded):
+        raise _broken("the compressed picture has other rows and columns than its header says")
+    return [plane[:size] for plane in decoded]
+
+
+def _unpacked(segment: bytes) -> bytes:
+    """Undo PackBits (PS3.5 G.3.2): runs of one byte and stretches of literal ones."""
+    out = bytearray()
+    at, end = 0, len(segment)
+    while at < end - 1:
+        head = segment[at]
+        if head < 128:
+            out += segment[at + 1 : at + 2 + head]
+            at += head + 2
+        elif head > 128:
+            out += segment[at + 1 : at + 2] * (257 - head)
+            at += 2
+        else:
+            at += 1
+    return bytes(out)

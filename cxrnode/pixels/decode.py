@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gdcm
 import jpeg_ls  # type: ignore[import-untyped]
@@ -25,11 +25,9 @@ from openjpeg.utils import decode_pixel_data
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import RLELosslessDecoder
 
 from cxrnode.errors import Unsuitable
-from cxrnode.pixels.codestream import Stream, joined, stream_of
+from cxrnode.pixels.codestream import Stream, joined, rle_planes, stream_of
 
 Integers = NDArray[np.integer]
 
@@ -242,20 +240,12 @@ def _openjpeg(frame: bytes, layout: _Layout) -> Integers:
 
 
 def _rle(frame: bytes, layout: _Layout) -> Integers:
-    """PS3.5 Annex G; pydicom's own decoder, which raises where a plane of bytes ends too soon."""
-    options: dict[str, Any] = {
-        "rows": layout.rows,
-        "columns": layout.cols,
-        "bits_allocated": layout.allocated,
-        "bits_stored": layout.allocated,
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "pixel_representation": 0,
-        "photometric_interpretation": "MONOCHROME2",
-        "pixel_keyword": "PixelData",
-        "decoding_plugin": "pydicom",
-    }
-    return RLELosslessDecoder.as_array(encapsulate([frame]), **options)[0]
+    """Planes of bytes, the most significant first (PS3.5 G.2)."""
+    planes = rle_planes(frame, layout.allocated // 8, layout.rows * layout.cols, layout.cols)
+    words = np.frombuffer(planes[-1], dtype=np.uint8).astype(f"<u{layout.allocated // 8}")
+    if len(planes) == 2:
+        words += np.frombuffer(planes[0], dtype=np.uint8).astype("<u2") << 8
+    return words.reshape(layout.rows, layout.cols)
 
 
 def _gdcm(syntax: str) -> Callable[[bytes, _Layout], Integers]:
