@@ -123,12 +123,12 @@ class Engine:
 class Node:
     """The daemon: an engine with a listener and a health page."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Compose it; nothing runs yet."""
+    def __init__(self, settings: Settings, *, preview: bool = False, seen: Seen | None = None) -> None:
+        """Compose it; nothing runs yet. `preview` and `seen` are for the demo's picture."""
         self.settings = settings
         settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.archive = spool_of(settings)
-        self.engine = Engine(settings, self.archive)
+        self.engine = Engine(settings, self.archive, preview=preview, seen=seen)
         self.listener = Listener(
             _door(settings),
             incoming=self.archive.incoming,

@@ -59,11 +59,11 @@ def _draw_lines(picture: Image.Image, measurements: Sequence[Measurement], scale
 def _caption(picture: Image.Image, result: ImageResult) -> None:
     ratios = [m.value for one in result.results for m in one.measurements if m.name == "cardiothoracic_ratio"]
     text = " · ".join([f"CTR {ratio:.2f}" for ratio in ratios] + ["research use, not a medical device"])
-    size = max(11, picture.width // 50)
+    size = max(12, picture.width // 40)
     _write(picture, (picture.width / 2, picture.height - size), text, _LINE)
 
 
 def _write(picture: Image.Image, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
-    size = max(11, picture.width // 50)
+    size = max(12, picture.width // 40)
     pen = ImageDraw.Draw(picture)
-    pen.text(at, text, fill=colour, font_size=size, anchor="mm", stroke_width=max(1, size // 10), stroke_fill=(0, 0, 0))
+    pen.text(at, text, fill=colour, font_size=size, anchor="mm", stroke_width=max(1, size // 16), stroke_fill=(0, 0, 0))
