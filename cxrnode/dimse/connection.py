@@ -95,12 +95,24 @@ def connect(
     return association
 
 
+def usable(association: Association) -> bool:
+    """Tell whether a request may go out. pynetdicom's `is_established` alone lags behind the end of the connection,
+    and a request begun in between waits its full time for nothing."""
+    return association.is_established and association.dul.is_alive()
+
+
 def end(association: Association) -> None:
     """Release the association, or abort it where it does not answer."""
-    if association.is_established:
+    if usable(association):
         association.release()
-    if association.is_alive() and not association.is_released:
-        close_socket(association)
+    lose(association)
+
+
+def lose(association: Association) -> None:
+    """Abandon an association that did not answer, whatever pynetdicom still believes of it."""
+    if association.is_established:
+        association.abort()
+    close_socket(association)
 
 
 def _why_not(association: Association, address: Address) -> CxrnodeError:

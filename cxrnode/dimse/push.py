@@ -16,7 +16,7 @@ from pynetdicom import _config
 from pynetdicom.presentation import PresentationContext, build_context
 
 from cxrnode.dimse import contexts, status
-from cxrnode.dimse.connection import Address, Waits, connect, end
+from cxrnode.dimse.connection import Address, Waits, connect, end, lose
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -41,7 +41,10 @@ class Push:
             return status.SOP_CLASS_NOT_SUPPORTED
         except RuntimeError:
             return status.NO_ANSWER
-        return int(answer.Status) if "Status" in answer else status.NO_ANSWER
+        if "Status" not in answer:
+            lose(self._association)
+            return status.NO_ANSWER
+        return int(answer.Status)
 
     def abort(self) -> None:
         """A-ABORT."""

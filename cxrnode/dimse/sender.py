@@ -26,7 +26,7 @@ from pynetdicom import _config, evt
 
 from cxrnode import telemetry
 from cxrnode.dimse import commitment, contexts, status
-from cxrnode.dimse.connection import Address, Waits, connect, end
+from cxrnode.dimse.connection import Address, Waits, connect, end, lose, usable
 from cxrnode.domain.delivery import Delivery, Destination
 from cxrnode.errors import AssociationLost, CxrnodeError, NeedsOperator, Retryable
 from cxrnode.ports import StoreResult
@@ -136,7 +136,7 @@ class _Line:
     def use(self, act: Callable[[Association], T]) -> T:
         """Do something on the association, once more on a new one where the kept one is lost."""
         kept = self._association
-        if kept is not None and kept.is_established:
+        if kept is not None and usable(kept):
             try:
                 return self._watched(act, kept)
             except AssociationLost:
@@ -151,6 +151,7 @@ class _Line:
         try:
             return act(association)
         except AssociationLost:
+            lose(association)
             if time.monotonic() - began >= self._waits.answer_seconds:
                 self.end()
             raise
