@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cxrnode.errors import OutOfSpace, Retryable
+from cxrnode.errors import Fatal, OutOfSpace, Retryable
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FOLDER_HINT = "see 'The state folder cannot be used' in docs/operations.md"
 SPACE_HINT = "see 'The disk is full' in docs/operations.md"
 
 
@@ -46,7 +47,9 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         """Work below `root`, which is made for its owner only where it is missing."""
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(root.parent)
         self._root = root
         self._on_disk: set[str] = set()
 
@@ -77,6 +80,16 @@ def place_new(path: Path, final: Path) -> None:
         os.link(path, final)
     sync_folder(final.parent)
     path.unlink()
+
+
+@contextmanager
+def opening(subject: str) -> Iterator[None]:
+    """Turn what the disk raises while an archive is opened into Fatal: the node cannot keep anything."""
+    try:
+        yield
+    except OSError as error:
+        happened = f"its folders cannot be used ({errno.errorcode.get(error.errno or 0, 'no reason given')})"
+        raise Fatal(happened, operation="open the archive", subject=subject, hint=FOLDER_HINT) from error
 
 
 @contextmanager

@@ -36,8 +36,12 @@ class EvidenceFolder:
 
     def _write_part(self, encoded: bytes) -> Path:
         handle, name = tempfile.mkstemp(suffix=_PART, dir=self._incoming)
-        with os.fdopen(handle, "wb") as part:
-            part.write(encoded)
+        try:
+            with os.fdopen(handle, "wb") as part:
+                part.write(encoded)
+        except OSError:
+            Path(name).unlink()  # on a full disk every half-made file makes it worse
+            raise
         return Path(name)
 
     def kept(self, uid: str) -> str | None:

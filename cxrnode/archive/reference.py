@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from cxrnode.archive.durable import opening
 from cxrnode.archive.evidence import EvidenceFolder
 from cxrnode.archive.names import EVIDENCE, path_of
 from cxrnode.archive.spool import SpoolArchive, check_floor, is_below
@@ -21,13 +22,14 @@ class ReferenceArchive:
     def __init__(self, out: Path, work: Path, *, floor_bytes: int = 0) -> None:
         """Keep evidence in `out/evidence`, and below `work` what is unpacked into `incoming` (members of a zip file).
 
-        `work` is on the same file system as `out`.
+        `work` is on the same file system as `out`. Fatal where a folder cannot be made.
         """
         self._out = out.absolute()
         self._floor = floor_bytes
         self._work = SpoolArchive(work, floor_bytes=floor_bytes)
         self.incoming = self._work.incoming
-        self._evidence = EvidenceFolder(self._out, self.incoming)
+        with opening(self._out.name):
+            self._evidence = EvidenceFolder(self._out, self.incoming)
 
     def check_space(self) -> None:
         """Raise OutOfSpace when the disk is under its floor."""

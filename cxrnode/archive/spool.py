@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, place
+from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, opening, place
 from cxrnode.archive.evidence import EvidenceFolder
 from cxrnode.archive.names import EVIDENCE, SOURCES, SUFFIX, path_of, source_key
 from cxrnode.domain.study import Description
@@ -22,15 +22,16 @@ class SpoolArchive:
     """An archive below one root; see ports.Archive. Owns every file below it."""
 
     def __init__(self, root: Path, *, floor_bytes: int) -> None:
-        """Make the folders. Below `floor_bytes` of free space `check_space` refuses."""
+        """Make the folders. Below `floor_bytes` of free space `check_space` refuses. Fatal where that cannot be."""
         self.root = root.absolute()
-        self._folders = Folders(self.root)
-        self.root.chmod(0o700)
         self._floor = floor_bytes
-        self._folders.make(SOURCES)
-        self.incoming = self._folders.make("incoming")
-        """Where a receiver writes what is not finished: the same file system, so that keeping it is a rename."""
-        self._evidence = EvidenceFolder(self.root, self.incoming)
+        with opening(self.root.name):
+            self._folders = Folders(self.root)
+            self.root.chmod(0o700)
+            self._folders.make(SOURCES)
+            self.incoming = self._folders.make("incoming")
+            """Where a receiver writes what is not finished: the same file system, so that keeping it is a rename."""
+            self._evidence = EvidenceFolder(self.root, self.incoming)
 
     def check_space(self) -> None:
         """Raise OutOfSpace when the disk is under its floor."""

@@ -8,6 +8,7 @@ leaves here as an error of ours.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -99,6 +100,7 @@ class Database:
 _START_ONCE = "start the node once, which brings it up to date"
 _NEWER = "see 'Going back to an older version' in docs/operations.md"
 DAMAGED = "see 'The ledger is damaged' in docs/operations.md"
+_FOLDER = "see 'The state folder cannot be used' in docs/operations.md"
 _RUNNING = "see 'Another node holds the state folder' in docs/operations.md"
 
 
@@ -120,16 +122,24 @@ def _engine(path: Path) -> sa.Engine:
 
 
 def _locked(path: Path) -> int:
-    """Make the file for its owner only and hold `<path>.lock`; flock, so that it dies with the process."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Hold `<path>.lock` (flock, so that it dies with the process) and make the file for its owner only.
+
+    Raises AlreadyRunning, or Fatal where the folder cannot be used.
+    """
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        if not path.exists():
+            # Never open a file that SQLite may have open: closing it would drop this process's POSIX locks on it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except BlockingIOError as error:
         os.close(lock)
         raise AlreadyRunning(operation="open the ledger", subject=path.name, hint=_RUNNING) from error
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    path.chmod(0o600)
+    except OSError as error:
+        happened = f"its folder cannot be used ({errno.errorcode.get(error.errno or 0, 'no reason given')})"
+        raise Fatal(happened, operation="open the ledger", subject=path.name, hint=_FOLDER) from error
     return lock
 
 
