@@ -1,0 +1,93 @@
+"""What every test may ask for: real peers, the real radiographs, and a radiograph of its own.
+
+A peer or a folder that is not there skips the test and says why; with --require-peers (as in CI) it fails it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrnode.phantom import Phantom, Radiograph, write
+from tests import peers
+
+_SMALL = 128
+"""Rows and columns of a radiograph where nothing depends on its size."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --require-peers."""
+    parser.addoption(
+        "--require-peers",
+        action="store_true",
+        help="fail, instead of skipping, where a real peer or the real radiographs are missing",
+    )
+
+
+@pytest.fixture(scope="session")
+def lacking(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Skip, or fail under --require-peers, because something is missing."""
+
+    def lack(reason: str) -> None:
+        if request.config.getoption("--require-peers"):
+            pytest.fail(f"{reason}, and --require-peers was given", pytrace=False)
+        pytest.skip(reason)
+
+    return lack
+
+
+@pytest.fixture(scope="session")
+def needs(lacking: Callable[[str], None]) -> Callable[..., None]:
+    """Say which programs a test needs: `needs("storescu", "dcmsend")`."""
+
+    def need(*programs: str) -> None:
+        for name in programs:
+            try:
+                peers.program(name)
+            except peers.Missing as missing:
+                lacking(str(missing))
+
+    return need
+
+
+@pytest.fixture
+def orthanc(needs: Callable[..., None], tmp_path: Path) -> Iterator[peers.Orthanc]:
+    """A real Orthanc, AE title PACS, with an empty database; tell it our node with `orthanc.knows`."""
+    needs("Orthanc")
+    with peers.start_orthanc(tmp_path / "orthanc") as running:
+        yield running
+
+
+@pytest.fixture
+def storescp(needs: Callable[..., None], tmp_path: Path) -> Callable[..., AbstractContextManager[int]]:
+    """DCMTK's storescp, ready to start: `with storescp("--abort-during") as port:`; it writes below `tmp_path/scp`."""
+    needs("storescp")
+    return lambda *flags: peers.start_storescp(tmp_path / "scp", *flags)
+
+
+@pytest.fixture(scope="session")
+def data(lacking: Callable[[str], None]) -> Path:
+    """The folder of real radiographs: CXRNODE_DATA, or ../shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CXRNODE_DATA") or beside)
+    if not folder.is_dir():
+        lacking("the real radiographs are not here: set CXRNODE_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> Callable[..., tuple[Path, Phantom]]:
+    """Make a small radiograph: `path, phantom = radiograph(seed=2, transfer_syntax=...)`."""
+    folder = tmp_path / "radiographs"
+    folder.mkdir()
+
+    def make(**specification: Any) -> tuple[Path, Phantom]:
+        path = folder / f"{len(list(folder.iterdir()))}.dcm"
+        return path, write(Radiograph(**{"rows": _SMALL, "cols": _SMALL} | specification), path)
+
+    return make
