@@ -135,9 +135,9 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ),
 }
 
-PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=NO_UNITS, decimals=3)
+PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=PERCENT, decimals=1)
 OPERATING_POINT = Quantity(
-    title="Operating point", concept=Code("122411", "DCM", "Threshold Value"), unit=NO_UNITS, decimals=3
+    title="Operating point", concept=Code("122411", "DCM", "Threshold Value"), unit=PERCENT, decimals=1
 )
 
 ABNORMALITIES: dict[str, Abnormality] = {

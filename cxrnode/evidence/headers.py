@@ -1,8 +1,9 @@
 """What our objects take over from their source: patient, study, character set, orientation.
 
 Hides how values are carried: as the bytes the source holds, under the source's character set, so that a name in
-Kanji or a value our libraries would refuse comes back as it was sent. Promises that no value of these attributes
-reaches a library's constructor (which may log it), a log or an error.
+Kanji comes back as it was sent. A date, age or code that is none (an age of "62") is left out, or empty where the
+attribute must be there, so that a source's fault does not become ours; names and identifiers are never touched.
+Promises that no value of these attributes reaches a library's constructor (which may log it), a log or an error.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pydicom
+from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
+from pydicom.valuerep import validate_value
 
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
@@ -94,6 +97,7 @@ _MOMENTS = (
     ("SeriesDate", "SeriesTime"),
     ("StudyDate", "StudyTime"),
 )
+_NARROW = frozenset({"AS", "CS", "DA", "DS", "TM"})
 _READ = (
     *_EMPTY_IF_MISSING,
     *_WHERE_STATED,
@@ -142,7 +146,7 @@ def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: st
     `timezone_offset` is stated where the source does not state its own (PS3.3 C.12.1.1.8).
     """
     for keyword in (*_EMPTY_IF_MISSING, *_WHERE_STATED):
-        if keyword in header:
+        if keyword in header and _is_valid(header, keyword):
             copy_element(header, target, keyword)
         elif keyword in _EMPTY_IF_MISSING:
             setattr(target, keyword, None)
@@ -160,6 +164,21 @@ def copy_element(header: Dataset, target: Dataset, keyword: str) -> None:
         target[tag] = held._replace(VR=vr, is_implicit_VR=False, is_little_endian=True, length=len(held.value))
     else:
         target[tag] = header[tag]
+
+
+def _is_valid(header: Dataset, keyword: str) -> bool:
+    """Tell whether a value of a narrow kind is one at all; text, names and identifiers always pass."""
+    tag = tag_for_keyword(keyword) or 0
+    held, vr = header.get_item(tag), dictionary_VR(tag)
+    if keyword == "SpecificCharacterSet" or vr not in _NARROW or not isinstance(held, RawDataElement):
+        return True
+    try:
+        texts = (held.value or b"").decode("ascii").strip(" \0").split("\\")
+        for text in texts:
+            validate_value(vr, text.strip(" "), RAISE)
+    except (ValueError, UnicodeDecodeError):
+        return False
+    return keyword != "PatientSex" or texts[0] in {"", "M", "F", "O"}
 
 
 def moment_of(header: Dataset) -> tuple[str, str]:

@@ -132,7 +132,7 @@ def _region_group(source: Instance, result: ModelResult, region: Region) -> Grou
         region=region.label,
         category=what.category,
         finding=what.kind,
-        site=what.site or what.kind,
+        site=what.site or (what.kind if what.laterality else None),
         laterality=what.laterality,
         numbers=tuple(_stated(m, source) for m in own),
         caveats=tuple(dict.fromkeys(CAVEATS[caveat] for m in own for caveat in m.caveats)),
@@ -204,15 +204,15 @@ def _finding_groups(source: Instance, model: ModelIdentity, finding: Finding) ->
             category=codes.ABNORMAL_STRUCTURE,
             finding=what.concept,
             site=what.site,
-            numbers=(_number(codes.PROBABILITY, box.probability, source),),
+            numbers=(_number(codes.PROBABILITY, 100 * box.probability, source),),
         )
 
 
 def _probabilities(finding: Finding, source: Instance) -> Iterator[Number]:
     if finding.probability is not None:
-        yield _number(codes.PROBABILITY, finding.probability, source)
+        yield _number(codes.PROBABILITY, 100 * finding.probability, source)
     if finding.operating_point is not None:
-        yield _number(codes.OPERATING_POINT, finding.operating_point, source)
+        yield _number(codes.OPERATING_POINT, 100 * finding.operating_point, source)
 
 
 def _stated(measurement: Measurement, source: Instance) -> Number:
