@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
 from cxrnode.domain.identity import StudyUID
@@ -285,9 +286,10 @@ def complete(connection: sa.Connection, held: Claim, completion: Completion, now
 
 
 def _add_evidence(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime) -> None:
+    # ON CONFLICT names the one conflict that is expected; OR IGNORE would swallow a broken CHECK, too.
     connection.execute(
-        evidence.insert()
-        .prefix_with("OR IGNORE")
+        insert(evidence)
+        .on_conflict_do_nothing(index_elements=["sop_instance_uid"])
         .values(
             study_uid=held.study_uid,
             kind=kept.kind,
@@ -304,12 +306,14 @@ def _add_evidence(connection: sa.Connection, held: Claim, kept: KeptEvidence, no
         sa.select(evidence.c.id).where(evidence.c.sop_instance_uid == kept.sop_instance_uid)
     ).scalar_one()
     connection.execute(
-        job_evidence.insert().prefix_with("OR REPLACE").values(job_id=held.job, evidence_id=row, stated_at=now)
+        insert(job_evidence)
+        .values(job_id=held.job, evidence_id=row, stated_at=now)
+        .on_conflict_do_update(index_elements=["job_id", "evidence_id"], set_={"stated_at": now})
     )
     for destination in kept.destinations:
         connection.execute(
-            deliveries.insert()
-            .prefix_with("OR IGNORE")
+            insert(deliveries)
+            .on_conflict_do_nothing(index_elements=["evidence_id", "destination"])
             .values(
                 evidence_id=row,
                 destination=destination,
@@ -391,7 +395,7 @@ def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> N
 def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:
     """Let no job be claimed until this is undone; what runs ends. Twice is once."""
     if paused:
-        changed = connection.execute(switches.insert().prefix_with("OR IGNORE").values(name=PAUSED, since=now))
+        changed = connection.execute(insert(switches).values(name=PAUSED, since=now).on_conflict_do_nothing())
     else:
         changed = connection.execute(switches.delete().where(switches.c.name == PAUSED))
     if changed.rowcount:

@@ -222,7 +222,7 @@ def test_keys_without_a_row_are_found(ledger: SqliteLedger) -> None:
     """Of all finished files, those that no row names are adopted; their order is kept."""
     record(ledger, described())
     known = ledger.membership(STUDY).instances[0].key
-    assert ledger.unknown_keys(["z", known, "a", "it's \"quoted\""]) == ["z", "a", "it's \"quoted\""]
+    assert ledger.unknown_keys(["z", known, "a", 'it\'s "quoted"']) == ["z", "a", 'it\'s "quoted"']
     assert ledger.unknown_keys([]) == []
 
 

@@ -71,7 +71,9 @@ def claim_one(ledger: Ledger, seconds: float = 0, *, lease_seconds: float = 60) 
     return claim
 
 
-def kept(uid: str, *, kind: str = "SEG", source: str = "1.2.3.1", destinations: tuple[str, ...] = ("pacs",)) -> KeptEvidence:
+def kept(
+    uid: str, *, kind: str = "SEG", source: str = "1.2.3.1", destinations: tuple[str, ...] = ("pacs",)
+) -> KeptEvidence:
     """Name an evidence object in the archive."""
     return KeptEvidence(
         kind=kind,
