@@ -92,6 +92,9 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
     fed: dict[str, Fed] = {}
     failed: dict[str, Failure] = {}
     for name in request.models:
+        if name not in models:
+            failed[name] = Failure(code="model_failed", detail="the model is not loaded")
+            continue
         try:
             fed[name] = _feed(upright, models[name].input_size, 1 / aspect if turned else aspect)
         except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's

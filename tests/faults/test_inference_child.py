@@ -1,0 +1,279 @@
+"""What becomes of the inference child, and of its callers, when things go wrong.
+
+A file that cannot be opened until somebody writes to it (a FIFO) stands for a codec that hangs: the child is then in
+the middle of a batch for as long as the test wants it to be.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cxrnode.errors import ChildLost, CxrnodeError, ModelAltered, NeedsOperator, SettingsInvalid
+from cxrnode.inference.predictor import ChildPredictor
+from cxrnode.phantom import Radiograph, write
+from cxrnode.ports import Request
+from tests.fakes.bundle import write_tiny_bundle
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a bundle `tiny`, a sound file `sound.dcm` and a file that hangs, `hang.dcm`."""
+    folder = tmp_path_factory.mktemp("child")
+    write_tiny_bundle(folder / "tiny")
+    write(Radiograph(rows=400, cols=320), folder / "sound.dcm")
+    os.mkfifo(folder / "hang.dcm")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> Iterator[ChildPredictor]:
+    """One predictor for the tests that lose a child: each finds a fresh one."""
+    with ChildPredictor(
+        {"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1, stall_seconds=4.0, image_seconds=4.0
+    ) as predictor:
+        yield predictor
+
+
+def ask(path: Path, *models: str) -> Request:
+    return Request(row=0, path=path, transfer_syntax_uid="", models=models or ("tiny",))
+
+
+def living_child(predictor: ChildPredictor) -> int:
+    predictor.identities(PATIENCE)
+    pid = predictor.pid()
+    assert pid is not None
+    return pid
+
+
+def gone(pid: int, within: float = PATIENCE) -> bool:
+    """Wait for a process to end, whoever's child it is."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ready, _, _ = select.select([handle], [], [], within)
+        return bool(ready)
+    finally:
+        os.close(handle)
+
+
+def once(act: Callable[[], None]) -> Callable[[], None]:
+    """Give an `alive` that acts at the first heartbeat only."""
+    done: list[None] = []
+
+    def alive() -> None:
+        if not done:
+            done.append(None)
+            act()
+
+    return alive
+
+
+def release(fifo: Path) -> None:
+    """Let the one that waits for a FIFO go on, with an empty file."""
+    os.close(os.open(fifo, os.O_WRONLY))
+
+
+def assert_works(predictor: ChildPredictor, folder: Path) -> None:
+    answer = predictor.predict([ask(folder / "sound.dcm")], lambda: None)[0]
+    assert answer.failure is None
+    assert len(answer.predictions) == 1
+
+
+def test_child_killed_in_mid_batch_costs_a_retry(predictor: ChildPredictor, folder: Path) -> None:
+    """SIGKILL while a batch runs: ChildLost, and the next call finds a fresh child."""
+    pid = living_child(predictor)
+    batch = [ask(folder / "sound.dcm"), ask(folder / "hang.dcm")]
+    with pytest.raises(ChildLost):
+        predictor.predict(batch, once(lambda: os.kill(pid, signal.SIGKILL)))
+    assert_works(predictor, folder)
+    assert predictor.pid() != pid
+
+
+def test_child_that_is_killed_while_idle_is_replaced_at_once(predictor: ChildPredictor, folder: Path) -> None:
+    """Nobody has to ask before the models load again."""
+    pid = living_child(predictor)
+    os.kill(pid, signal.SIGKILL)
+    assert gone(pid)
+    deadline = time.monotonic() + PATIENCE
+    while predictor.pid() in (pid, None):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert_works(predictor, folder)
+
+
+def test_stopped_child_is_found_out_by_its_heartbeat(predictor: ChildPredictor, folder: Path) -> None:
+    """SIGSTOP, as a C extension that never gives the interpreter back would do."""
+    pid = living_child(predictor)
+    with pytest.raises(ChildLost, match="no heartbeat"):
+        predictor.predict([ask(folder / "hang.dcm")], once(lambda: os.kill(pid, signal.SIGSTOP)))
+    assert gone(pid)
+    assert_works(predictor, folder)
+
+
+def test_image_that_takes_for_ever_is_found_out_though_the_heart_beats(predictor: ChildPredictor, folder: Path) -> None:
+    """A heartbeat proves that the interpreter turns, not that the image will ever be done."""
+    living_child(predictor)
+    beats: list[int] = []
+    with pytest.raises(ChildLost, match="one step"):
+        predictor.predict([ask(folder / "hang.dcm")], lambda: beats.append(1))
+    assert len(beats) > 3
+    assert_works(predictor, folder)
+
+
+def test_comparison_does_not_wait_for_a_batch(predictor: ChildPredictor, folder: Path) -> None:
+    """Pixels are compared while another thread's batch hangs; what is learnt in `alive` propagates."""
+    living_child(predictor)
+    same: list[bool] = []
+
+    def compare() -> None:
+        same.append(predictor.same_pixels(folder / "sound.dcm", folder / "sound.dcm"))
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        predictor.predict([ask(folder / "hang.dcm")], once(compare))
+    assert same == [True]
+    release(folder / "hang.dcm")
+
+
+def test_closing_ends_the_child_and_its_callers(folder: Path) -> None:
+    """A call in flight gets ChildLost, and so does every later one."""
+    predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1)
+    predictor.start()
+    pid = living_child(predictor)
+    closing = threading.Thread(target=predictor.close)
+    with pytest.raises(ChildLost):
+        predictor.predict([ask(folder / "hang.dcm")], once(closing.start))
+    closing.join(PATIENCE)
+    assert gone(pid)
+    with pytest.raises(ChildLost):
+        predictor.predict([ask(folder / "sound.dcm")], lambda: None)
+
+
+_PARENT = """
+    import sys
+    from pathlib import Path
+    from cxrnode.inference.predictor import ChildPredictor
+    from cxrnode.ports import Request
+    folder = Path(sys.argv[1])
+    predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1)
+    predictor.start()
+    predictor.identities()
+    assert "torch" not in sys.modules and "monai" not in sys.modules
+    print(predictor.pid(), flush=True)
+    hang = Request(row=0, path=folder / "hang.dcm", transfer_syntax_uid="", models=("tiny",))
+    predictor.predict([hang], lambda: None)
+"""
+
+
+def parent_of_a_child(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """Start a process that owns a child in the middle of a batch; give it and its child's number."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(_PARENT), str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    return parent, int(parent.stdout.readline())
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["that turns", "that is stopped"])
+def test_child_ends_with_its_parent(folder: Path, stopped: bool) -> None:
+    """kill -9 of the node leaves no orphan, not even one that cannot run a line of Python any more.
+
+    The parent, which has its models, has not imported torch: it would not have told its child's number.
+    """
+    parent, pid = parent_of_a_child(folder)
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    parent.kill()
+    parent.wait(PATIENCE)
+    assert parent.stdout is not None
+    parent.stdout.close()
+    assert gone(pid, 10.0)
+
+
+def test_child_survives_the_signals_of_a_service_that_stops(predictor: ChildPredictor, folder: Path) -> None:
+    """systemd and a terminal signal every process at once; the node decides when its child ends."""
+    pid = living_child(predictor)
+    os.kill(pid, signal.SIGTERM)
+    assert_works(predictor, folder)
+    assert predictor.pid() == pid
+    assert os.getsid(pid) == pid
+
+
+def failing_start(bundle: Path, **settings: str) -> CxrnodeError:
+    """Start a predictor that cannot; the error must come to every caller, and no child may be tried again."""
+    with ChildPredictor({"tiny": bundle}, **{"device": "cpu", **settings}) as predictor:
+        with pytest.raises(CxrnodeError) as first:
+            predictor.identities(PATIENCE)
+        with pytest.raises(type(first.value)):
+            predictor.predict([ask(bundle)], lambda: None)
+        assert not predictor.ready()
+        assert predictor.pid() is None
+        assert str(predictor.trouble()) == str(first.value)
+    return first.value
+
+
+def test_altered_weights_stop_the_node(tmp_path: Path) -> None:
+    """One changed byte: ModelAltered, with a hint, and nothing is run."""
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    weights = bundle / "models" / "model.pt"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")
+    error = failing_start(bundle)
+    assert isinstance(error, ModelAltered)
+    assert error.hint
+
+
+def test_bundle_that_may_not_be_run_needs_the_operator(tmp_path: Path) -> None:
+    """A network outside the table of allowed ones is not built."""
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    inference = bundle / "configs" / "inference.json"
+    inference.write_text(inference.read_text().replace("monai.networks.nets.BasicUNet", "os.system"))
+    assert isinstance(failing_start(bundle), NeedsOperator)
+
+
+def test_device_that_is_not_there_is_a_setting_to_change(folder: Path) -> None:
+    """`cuda:99` is refused in words, not with a traceback."""
+    assert isinstance(failing_start(folder / "tiny", device="cuda:99"), SettingsInvalid)
+
+
+def spoilt(network: torch.nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(float("nan"))
+
+
+def test_model_that_fails_does_not_take_the_others_with_it(folder: Path, tmp_path: Path) -> None:
+    """Output that is no number, or of other channels than the card's, is that model's failure alone."""
+    bundles = {
+        "tiny": folder / "tiny",
+        "nan": write_tiny_bundle(tmp_path / "nan", change=spoilt),
+        "short": write_tiny_bundle(tmp_path / "short", outputs=2),
+    }
+    with ChildPredictor(bundles, device="cpu") as predictor:
+        asked = [ask(folder / "sound.dcm", "nan", "tiny", "short"), ask(folder / "sound.dcm")]
+        first, second = predictor.predict(asked, lambda: None)
+    assert [said.model.name for said in first.predictions] == ["tiny"]
+    assert [(name, why.code) for name, why in first.failed] == [("nan", "model_failed"), ("short", "model_failed")]
+    assert len(second.predictions) == 1
+
+
+def test_file_that_is_gone_may_be_tried_again(predictor: ChildPredictor, folder: Path) -> None:
+    """Trouble with the disk is not the image's fault."""
+    failure = predictor.predict([ask(folder / "missing.dcm")], lambda: None)[0].failure
+    assert failure is not None
+    assert failure.transient
