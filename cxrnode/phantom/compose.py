@@ -134,8 +134,9 @@ def _sigmoid_width(scale: _Scale) -> float:
 
 
 def _voi_table() -> NDArray[np.uint16]:
-    """A VOI LUT of 4096 entries that brightens the middle; it rises strictly enough to be turned round."""
-    return np.asarray(np.round(65535 * np.linspace(0, 1, 4096) ** 0.7), dtype=np.uint16)
+    """A VOI LUT of 4096 entries that brightens the middle; steep nowhere, so that it can be turned round."""
+    x = np.linspace(0, 1, 4096)
+    return np.asarray(np.round(65535 * (1.5 * x - 0.5 * x**2)), dtype=np.uint16)
 
 
 def _modality_table(spec: Radiograph) -> NDArray[np.uint16]:
@@ -224,8 +225,10 @@ def _add_voi(ds: Dataset, spec: Radiograph) -> None:
 
 
 def _voi_item(spec: Radiograph, low: float, high: float) -> Dataset:
-    """A VOI LUT over every modality value from `low` to `high`; more than 65536 of them cannot be described."""
-    entries = min(65536, round(high - low) + 1)
+    """A VOI LUT over every modality value from `low` to `high`, which sixteen bits must hold (PS3.3 C.11.2.1.1)."""
+    entries = round(high - low) + 1
+    if entries > 65536 or low < -32768 or high > (32767 if low < 0 else 65535):
+        raise ValueError(f"a VOI LUT cannot be given for modality values from {low:g} to {high:g}")
     table = np.interp(np.linspace(0, 1, entries), np.linspace(0, 1, 4096), _voi_table())
     return _table_item(replace(spec, signed=low < 0), np.round(table).astype(np.uint16), round(low))
 

@@ -40,6 +40,10 @@ class Encoding:
 
 def _jpeg(ds: Dataset, syntax: str) -> bytes:
     """Encode with python-gdcm: lossy at JPEG_QUALITY or lossless, as the syntax says."""
+    if ds.BitsAllocated == 8 and ds.Rows * ds.Columns % 2:
+        raise ValueError(
+            "python-gdcm writes no eight bit picture of an odd number of pixels: make rows or columns even"
+        )
     lossless = not ENCODINGS[syntax].method
     # GDCM takes the precision of a lossy stream from the bits allocated: 12 makes it JPEG Extended.
     allocated = ds.BitsAllocated if lossless or ds.BitsAllocated == 8 else 12
@@ -74,7 +78,7 @@ ENCODINGS: dict[str, Encoding] = {
     uid.ImplicitVRLittleEndian: Encoding(),
     uid.ExplicitVRBigEndian: Encoding(),
     uid.DeflatedExplicitVRLittleEndian: Encoding(),
-    uid.RLELossless: Encoding(pack=_pydicom("gdcm")),
+    uid.RLELossless: Encoding(pack=_pydicom("pydicom")),
     uid.JPEGBaseline8Bit: Encoding(pack=_jpeg, method="ISO_10918_1", most_bits=8, signed=False),
     uid.JPEGExtended12Bit: Encoding(pack=_jpeg, method="ISO_10918_1", most_bits=12, signed=False),
     uid.JPEGLossless: Encoding(pack=_jpeg),

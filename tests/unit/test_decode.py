@@ -21,7 +21,6 @@ from cxrnode.pixels.codestream import joined, stream_of
 from cxrnode.pixels.decode import CODECS, NATIVE, decode
 
 SMALL = Radiograph(rows=150, cols=131, modality="CR")
-"""An odd number of pixels: the bytes of an eight bit picture need padding."""
 
 LOSSLESS = [syntax for syntax, encoding in ENCODINGS.items() if not encoding.method]
 COMPRESSED = [syntax for syntax, encoding in ENCODINGS.items() if encoding.pack]
@@ -43,6 +42,13 @@ def test_lossless_syntaxes_give_the_stored_values(syntax: str, bits: int, signed
     values = decode(tmp_path / "f.dcm").values
     assert np.array_equal(values, wanted(spec))
     assert np.issubdtype(values.dtype, np.signedinteger) == signed
+
+
+@pytest.mark.parametrize("syntax", [s for s in LOSSLESS if s not in (uid.JPEGLossless, uid.JPEGLosslessSV1)])
+def test_odd_number_of_bytes_is_padded_and_still_read(syntax: str) -> None:
+    """PS3.5 8.1.1: an eight bit picture of odd size is followed by a byte that is no pixel."""
+    spec = replace(SMALL, rows=151, bits_stored=8, transfer_syntax=syntax)
+    assert np.array_equal(decode(render(spec).dataset).values, wanted(spec))
 
 
 @pytest.mark.parametrize(
