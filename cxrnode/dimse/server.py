@@ -161,11 +161,19 @@ class Server:
         acceptor.shutdown()
         _join(acceptor.active_associations, grace_seconds)
         for association in acceptor.active_associations:
-            association.abort(block=False)
+            _turn_out(association)
         _join(acceptor.active_associations, _ABORT_SECONDS)
         for association in acceptor.active_associations:
             close_socket(association)
         _join(acceptor.active_associations, _ABORT_SECONDS)
+
+
+def _turn_out(association: Association) -> None:
+    if association.is_established:
+        association.abort(block=False)
+    else:
+        # Ends the wait for a request that may never come; pynetdicom reads it as "none in time".
+        association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
 
 def connected(association: Association) -> socket.socket:
