@@ -93,14 +93,19 @@ class Database:
             raise Fatal("the ledger is of an older version", subject=self.path.name, hint=_START_ONCE)
         if found > VERSION:
             raise Fatal(f"a newer version ({found}) wrote the ledger", subject=self.path.name, hint=_NEWER)
-        with self.writing() as connection:
-            _migrate(connection)
+        try:
+            with self.writing() as connection:
+                _migrate(connection)
+        except DBAPIError as error:
+            happened = "it could not be brought to this version, and is as it was"
+            raise Fatal(happened, operation="open the ledger", subject=self.path.name, hint=_MIGRATION) from error
 
 
 _START_ONCE = "start the node once, which brings it up to date"
 _NEWER = "see 'Going back to an older version' in docs/operations.md"
 DAMAGED = "see 'The ledger is damaged' in docs/operations.md"
 _FOLDER = "see 'The state folder cannot be used' in docs/operations.md"
+_MIGRATION = "see 'The ledger cannot be migrated' in docs/operations.md"
 _RUNNING = "see 'Another node holds the state folder' in docs/operations.md"
 
 

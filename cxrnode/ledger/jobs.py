@@ -195,7 +195,9 @@ def _lost(now: datetime, incarnation: str, *, exclusive: bool) -> sa.Select[Any]
     lost = jobs.c.lease_until <= now
     if exclusive:
         lost |= jobs.c.incarnation != incarnation
-    return sa.select(jobs).where(is_state(jobs.c.state, JobState.IN_PROGRESS), lost).order_by(jobs.c.id).limit(1)
+    return (
+        sa.select(jobs).where(is_state(jobs.c.state, JobState.IN_PROGRESS), lost).order_by(jobs.c.lease_until).limit(1)
+    )
 
 
 def _due(now: datetime, limit: int) -> sa.Select[Any]:

@@ -20,6 +20,7 @@ from cxrnode.ledger.jobs import PAUSED
 from cxrnode.ledger.rows import patient_of
 from cxrnode.ledger.schema import (
     Standing,
+    StudyState,
     deliveries,
     evidence,
     history,
@@ -184,20 +185,17 @@ def _history(connection: sa.Connection, job: int, of_job: sa.Select[Any]) -> tup
 
 def counts(connection: sa.Connection) -> Counts:
     """Count what there is by state; every count reads an index only."""
-    by_destination: dict[str, dict[DeliveryState, int]] = {}
-    for destination, state, number in connection.execute(
-        sa.select(deliveries.c.destination, deliveries.c.state, sa.func.count()).group_by(
-            deliveries.c.destination, deliveries.c.state
-        )
-    ):
-        by_destination.setdefault(destination, {})[DeliveryState(state)] = number
-    waiting = is_state(deliveries.c.state, DeliveryState.SENT) & deliveries.c.ask_at.is_not(None)
     return Counts(
         instances=_count(connection, instances),
-        studies_by_state=_by_state(connection, studies),
-        jobs_by_state={JobState(state): number for state, number in _by_state(connection, jobs).items()},
-        deliveries_by_state=by_destination,
-        awaiting_commitment=_count(connection, deliveries, waiting),
+        studies_by_state=_studies(connection),
+        jobs_by_state=_jobs(connection),
+        deliveries_by_state=_deliveries(connection),
+        awaiting_commitment=_count(
+            connection,
+            deliveries,
+            is_state(deliveries.c.state, DeliveryState.SENT),
+            deliveries.c.ask_at.is_not(None),
+        ),
         oldest_job_due_at=_oldest(connection, jobs, JobState.SCHEDULED),
         oldest_delivery_due_at=_oldest(connection, deliveries, DeliveryState.PENDING),
         last_received_at=connection.execute(
@@ -210,9 +208,33 @@ def _count(connection: sa.Connection, table: sa.Table, *wanted: sa.ColumnElement
     return connection.execute(sa.select(sa.func.count()).select_from(table).where(*wanted)).scalar_one()
 
 
-def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
-    found = connection.execute(sa.select(table.c.state, sa.func.count().label("number")).group_by(table.c.state))
-    return {row.state: row.number for row in found}
+def _studies(connection: sa.Connection) -> dict[str, int]:
+    opened = _count(connection, studies, is_state(studies.c.state, StudyState.OPEN))
+    return {StudyState.OPEN: opened, StudyState.CLOSED: _count(connection, studies) - opened}
+
+
+def _jobs(connection: sa.Connection) -> dict[JobState, int]:
+    left = (JobState.SCHEDULED, JobState.IN_PROGRESS, JobState.PARKED)
+    found = {state: _count(connection, jobs, is_state(jobs.c.state, state)) for state in left}
+    ended = (
+        sa.select(jobs.c.state, sa.func.count().label("number"))
+        .where(jobs.c.ended_at.is_not(None))
+        .group_by(jobs.c.state)
+    )
+    return found | {JobState(row.state): row.number for row in connection.execute(ended)}
+
+
+def _deliveries(connection: sa.Connection) -> dict[str, dict[DeliveryState, int]]:
+    found: dict[str, dict[DeliveryState, int]] = {}
+    for state in DeliveryState:
+        of_state = (
+            sa.select(deliveries.c.destination, sa.func.count().label("number"))
+            .where(is_state(deliveries.c.state, state))
+            .group_by(deliveries.c.destination)
+        )
+        for row in connection.execute(of_state):
+            found.setdefault(row.destination, {})[state] = row.number
+    return found
 
 
 def _oldest(connection: sa.Connection, table: sa.Table, state: JobState | DeliveryState) -> Any:

@@ -2,7 +2,9 @@
 
 Hides how values lie in SQLite: times as ISO text in UTC that sorts as it reads, small mappings as JSON. Promises that
 the two life cycles hold in the file itself (CHECK), that one SOP Instance UID has one current revision and one study
-one waiting and one running job, and that every claim is served by a partial index over what can be claimed.
+one waiting and one running job, and that every claim is served by a partial index over what can be claimed. There is
+no index over all states: SQLite would prefer it to the partial ones and sort everything that waits. A partial index
+holds its `state` too, so that counting by it touches no row.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ studies = sa.Table(
     sa.Column("last_instance_at", Utc, nullable=False),
     *_patient(),
     _one_of("state", StudyState, "study_state"),
-    sa.Index("studies_open", "last_instance_at", sqlite_where=sa.text("state = 'OPEN'")),
+    sa.Index("studies_open", "last_instance_at", "state", sqlite_where=sa.text("state = 'OPEN'")),
     sa.Index("studies_by_patient", "patient_id"),
     sa.Index("studies_by_accession", "accession_number"),
 )
@@ -155,11 +157,14 @@ jobs = sa.Table(
     _one_of("state", JobState, "job_state"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (lease_until IS NOT NULL)", name="job_lease"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (incarnation IS NOT NULL)", name="job_holder"),
-    sa.Index("jobs_due", "due_at", "id", sqlite_where=sa.text("state = 'SCHEDULED'")),
+    sa.CheckConstraint("(state IN ('COMPLETED', 'CANCELED')) = (ended_at IS NOT NULL)", name="job_end"),
+    sa.Index("jobs_due", "due_at", "id", "state", sqlite_where=sa.text("state = 'SCHEDULED'")),
     sa.Index("one_waiting_job", "study_uid", unique=True, sqlite_where=sa.text("state = 'SCHEDULED'")),
+    sa.Index("jobs_leased", "lease_until", "state", sqlite_where=sa.text("state = 'IN_PROGRESS'")),
     sa.Index("one_running_job", "study_uid", unique=True, sqlite_where=sa.text("state = 'IN_PROGRESS'")),
     sa.Index("jobs_by_study", "study_uid"),
-    sa.Index("jobs_by_state", "state"),
+    sa.Index("jobs_parked", "state", sqlite_where=sa.text("state = 'PARKED'")),
+    sa.Index("jobs_ended", "state", "ended_at", sqlite_where=sa.text("ended_at IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -228,10 +233,11 @@ deliveries = sa.Table(
     sa.CheckConstraint("(state = 'COMMITTED') = (committed_at IS NOT NULL)", name="delivery_committed"),
     sa.CheckConstraint("state = 'SENT' OR ask_at IS NULL", name="delivery_asking"),
     sa.UniqueConstraint("evidence_id", "destination", name="one_delivery_a_destination"),
-    sa.Index("deliveries_due", "destination", "due_at", "id", sqlite_where=sa.text("state = 'PENDING'")),
-    sa.Index("deliveries_leased", "destination", "lease_until", sqlite_where=sa.text("state = 'SENDING'")),
-    sa.Index("deliveries_to_ask", "destination", "ask_at", sqlite_where=sa.text("state = 'SENT'")),
-    sa.Index("deliveries_by_state", "destination", "state"),
+    sa.Index("deliveries_due", "destination", "due_at", "id", "state", sqlite_where=sa.text("state = 'PENDING'")),
+    sa.Index("deliveries_leased", "destination", "lease_until", "state", sqlite_where=sa.text("state = 'SENDING'")),
+    sa.Index("deliveries_to_ask", "destination", "ask_at", "state", sqlite_where=sa.text("state = 'SENT'")),
+    sa.Index("deliveries_parked", "destination", "state", sqlite_where=sa.text("state = 'PARKED'")),
+    sa.Index("deliveries_committed", "destination", "state", sqlite_where=sa.text("state = 'COMMITTED'")),
     sqlite_autoincrement=True,
 )
 

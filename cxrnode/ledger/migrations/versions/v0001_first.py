@@ -53,7 +53,7 @@ _STATEMENTS = (
     CREATE INDEX studies_by_patient ON studies (patient_id)
     """,
     """
-    CREATE INDEX studies_open ON studies (last_instance_at) WHERE state = 'OPEN'
+    CREATE INDEX studies_open ON studies (last_instance_at, state) WHERE state = 'OPEN'
     """,
     """
     CREATE TABLE switches (
@@ -145,17 +145,24 @@ _STATEMENTS = (
         CONSTRAINT job_state CHECK (state IN ('SCHEDULED', 'IN_PROGRESS', 'COMPLETED', 'CANCELED', 'PARKED')),
         CONSTRAINT job_lease CHECK ((state = 'IN_PROGRESS') = (lease_until IS NOT NULL)),
         CONSTRAINT job_holder CHECK ((state = 'IN_PROGRESS') = (incarnation IS NOT NULL)),
+        CONSTRAINT job_end CHECK ((state IN ('COMPLETED', 'CANCELED')) = (ended_at IS NOT NULL)),
         FOREIGN KEY(study_uid) REFERENCES studies (study_uid)
     )
-    """,
-    """
-    CREATE INDEX jobs_by_state ON jobs (state)
     """,
     """
     CREATE INDEX jobs_by_study ON jobs (study_uid)
     """,
     """
-    CREATE INDEX jobs_due ON jobs (due_at, id) WHERE state = 'SCHEDULED'
+    CREATE INDEX jobs_due ON jobs (due_at, id, state) WHERE state = 'SCHEDULED'
+    """,
+    """
+    CREATE INDEX jobs_ended ON jobs (state, ended_at) WHERE ended_at IS NOT NULL
+    """,
+    """
+    CREATE INDEX jobs_leased ON jobs (lease_until, state) WHERE state = 'IN_PROGRESS'
+    """,
+    """
+    CREATE INDEX jobs_parked ON jobs (state) WHERE state = 'PARKED'
     """,
     """
     CREATE UNIQUE INDEX one_running_job ON jobs (study_uid) WHERE state = 'IN_PROGRESS'
@@ -188,16 +195,19 @@ _STATEMENTS = (
     )
     """,
     """
-    CREATE INDEX deliveries_by_state ON deliveries (destination, state)
+    CREATE INDEX deliveries_committed ON deliveries (destination, state) WHERE state = 'COMMITTED'
     """,
     """
-    CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE state = 'PENDING'
+    CREATE INDEX deliveries_due ON deliveries (destination, due_at, id, state) WHERE state = 'PENDING'
     """,
     """
-    CREATE INDEX deliveries_leased ON deliveries (destination, lease_until) WHERE state = 'SENDING'
+    CREATE INDEX deliveries_leased ON deliveries (destination, lease_until, state) WHERE state = 'SENDING'
     """,
     """
-    CREATE INDEX deliveries_to_ask ON deliveries (destination, ask_at) WHERE state = 'SENT'
+    CREATE INDEX deliveries_parked ON deliveries (destination, state) WHERE state = 'PARKED'
+    """,
+    """
+    CREATE INDEX deliveries_to_ask ON deliveries (destination, ask_at, state) WHERE state = 'SENT'
     """,
     """
     CREATE TABLE job_evidence (
