@@ -18,7 +18,8 @@ from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, Deliver
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
 from cxrnode.errors import LeaseLost, NeedsOperator
-from cxrnode.ledger.rows import instance_of, note
+from cxrnode.ledger.history import note
+from cxrnode.ledger.rows import instance_of
 from cxrnode.ledger.schema import (
     Standing,
     StudyState,

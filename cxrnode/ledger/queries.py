@@ -46,8 +46,8 @@ from cxrnode.ledger.views import (
 PAGE = 500
 """Instances read in one transaction while walking over all of them."""
 
-_SHOWN = (Standing.CURRENT, Standing.CONFLICT, Standing.SETTLED)
-"""What the table of findings shows: a replaced header or a recoded copy is the same image once more."""
+_SHOWN = (Standing.CURRENT, Standing.RECODED, Standing.CONFLICT, Standing.SETTLED)
+"""What the table of findings shows, beside recoded copies that were compared: all but headers that were corrected."""
 
 _PATIENT = (studies.c.patient_id, studies.c.patient_name, studies.c.accession_number, studies.c.study_date)
 
@@ -246,7 +246,7 @@ def outcomes_after(connection: sa.Connection, row: int) -> list[InstanceView]:
     """Give the next page of instances in the order they came, after the one numbered `row`."""
     found = connection.execute(
         sa.select(instances)
-        .where(instances.c.id > row, instances.c.standing.in_(_SHOWN))
+        .where(instances.c.id > row, instances.c.standing.in_(_SHOWN) | (instances.c.code == "recoded"))
         .order_by(instances.c.id)
         .limit(PAGE)
     ).all()

@@ -24,7 +24,8 @@ import sqlalchemy as sa
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.selection import NotSuitable, select
 from cxrnode.domain.study import Description, Recorded, Sender, classify
-from cxrnode.ledger.rows import description_of, instance_columns, instance_of, note, patient_columns
+from cxrnode.ledger.history import note
+from cxrnode.ledger.rows import description_of, instance_columns, instance_of, patient_columns
 from cxrnode.ledger.schema import Standing, StudyState, instances, is_state, studies
 from cxrnode.ports import Membership
 
@@ -64,7 +65,7 @@ def record(
     if recorded is Recorded.REVISION and current is not None and current.study_uid != description.study_uid:
         _close_if_empty(connection, current.study_uid, now)
     if recorded is Recorded.CONFLICT and candidate and current is not None:
-        _open(connection, current.study_uid, now)
+        open_study(connection, current.study_uid, now)
         note(connection, now, "study", current.study_uid, "conflict", description.sop_instance_uid)
     return recorded
 
@@ -114,7 +115,7 @@ def _join(
         if not candidate and study.state == StudyState.CLOSED:
             verdict = select(description.facts)
             return verdict.code if isinstance(verdict, NotSuitable) else None
-        _open(connection, description.study_uid, now)
+        open_study(connection, description.study_uid, now)
     return None
 
 
@@ -125,7 +126,7 @@ def _describe(connection: sa.Connection, description: Description) -> None:
         connection.execute(studies.update().where(studies.c.study_uid == description.study_uid).values(**stated))
 
 
-def _open(connection: sa.Connection, study: str, now: datetime) -> None:
+def open_study(connection: sa.Connection, study: str, now: datetime) -> None:
     """Open the study, or keep it open, and move its generation on, which fences a closing that has not seen this."""
     connection.execute(
         studies.update()

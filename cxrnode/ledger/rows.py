@@ -16,7 +16,7 @@ from cxrnode.domain.delivery import Delivery
 from cxrnode.domain.identity import AETitle, InstanceUID, SeriesUID, StudyUID
 from cxrnode.domain.selection import ImageFacts
 from cxrnode.domain.study import Description, Instance, Patient, Sender
-from cxrnode.ledger.schema import deliveries, evidence, history
+from cxrnode.ledger.schema import deliveries, evidence
 
 _DIGESTS = ("header_digest", "pixel_digest", "bytes_digest")
 _TUPLES = frozenset(field.name for field in fields(ImageFacts) if str(field.type).startswith("tuple"))
@@ -121,13 +121,4 @@ def delivery_of(row: sa.Row[Any], *, claimed: bool = False) -> Delivery:
         sop_instance_uid=row.sop_instance_uid,
         key=row.key,
         attempt=row.attempt + claimed,
-    )
-
-
-def note(
-    connection: sa.Connection, now: datetime, subject: str, subject_id: object, event: str, detail: str = ""
-) -> None:
-    """Write a line of the audit trail. `detail` is in words of our own: no patient data."""
-    connection.execute(
-        history.insert().values(at=now, subject=subject, subject_id=str(subject_id), event=event, detail=detail)
     )

@@ -123,6 +123,7 @@ instances = sa.Table(
     sa.Index("instances_by_uid", "sop_instance_uid", "bytes_digest"),
     sa.Index("instances_by_study", "study_uid", "standing"),
     sa.Index("instances_by_key", "key"),
+    sa.Index("instances_recoded", "id", sqlite_where=sa.text("standing = 'recoded'")),
     sa.Index(
         "one_current_revision",
         "sop_instance_uid",

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, Delivery, DeliveryEvent, DeliveryState
 from cxrnode.errors import LeaseLost
-from cxrnode.ledger.rows import DELIVERY_COLUMNS, delivery_of, note
+from cxrnode.ledger.history import note
+from cxrnode.ledger.rows import DELIVERY_COLUMNS, delivery_of
 from cxrnode.ledger.schema import commitment_deliveries, commitments, deliveries, evidence, is_state
 
 

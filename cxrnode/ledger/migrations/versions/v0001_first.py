@@ -123,6 +123,9 @@ _STATEMENTS = (
     CREATE INDEX instances_by_uid ON instances (sop_instance_uid, bytes_digest)
     """,
     """
+    CREATE INDEX instances_recoded ON instances (id) WHERE standing = 'recoded'
+    """,
+    """
     CREATE UNIQUE INDEX one_current_revision ON instances (sop_instance_uid)
         WHERE study_uid IS NOT NULL AND standing = 'current'
     """,
