@@ -98,7 +98,7 @@ STRUCTURES: dict[str, Structure] = {
 NO_UNITS = Code("1", "UCUM", "no units")
 PERCENT = Code("%", "UCUM", "Percent")
 SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
-MILLIMETRE = Code("mm", "UCUM", "millimeter")
+MILLIMETRE = Code("mm", "UCUM", "mm")
 
 _DIAMETERS = (
     ("Transverse cardiac diameter", _private("CARDDIAM", "Transverse cardiac diameter")),
@@ -174,8 +174,12 @@ def abnormality(name: str) -> Abnormality:
 
 
 def reason(code: str) -> Code:
-    """Give a key of REASONS as a private code: 16 characters are the most a Code Value holds (PS3.5 6.2, SH)."""
-    return _private(code.upper().replace("_", "")[:16], REASONS[code].text)
+    """Give a key of REASONS as a private code.
+
+    A Code Value holds 16 characters, a Code Meaning 64 (PS3.5 6.2, SH and LO): the explanation after a semicolon stands
+    in the sentence beside it.
+    """
+    return _private(code.upper().replace("_", "")[:16], REASONS[code].text.partition(";")[0])
 
 
 def _known(table: dict[_Key, _Entry], key: _Key, what: str) -> _Entry:

@@ -105,14 +105,17 @@ def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Seq
     Viewers join the two by their tracking UID.
     """
     shown = frames.get(group.tracking_uid, ()) if group.region else ()
-    yield _measurement_group(group, _outline(group, source), () if shown else _said(group))
+    yield _measurement_group(group, _outline(group, source), [] if shown else [*_said(group)])
     for position, frame in enumerate(shown):
-        yield _measurement_group(group, _segment(frame, source), () if position else _said(group))
+        yield _measurement_group(group, _segment(frame, source), [] if position else [*_said(group)])
 
 
-def _measurement_group(group: Group, place: Iterable[Dataset], said: Iterable[Dataset]) -> Dataset:
+def _measurement_group(group: Group, place: Iterable[Dataset], said: Sequence[Dataset]) -> Dataset:
+    """A number names its algorithm; a group without one does it itself."""
+    measured = any(item.ValueType == "NUM" for item in said)
+    algorithm = () if measured else _algorithm(group.model)
     item = _container(_MEASUREMENT_GROUP, CONTAINS, template="1410")
-    item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *place, *said])
+    item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *algorithm, *place, *said])
     return item
 
 
@@ -122,7 +125,7 @@ def _tracking(group: Group) -> Iterator[Dataset]:
 
 
 def _described(group: Group) -> Iterator[Dataset]:
-    """What it is, where it is, and which algorithm says so, where no number says that itself."""
+    """What it is and where it is."""
     if group.category:
         yield _code(_FINDING_CATEGORY, group.category, CONTAINS)
     if group.finding:
@@ -133,8 +136,6 @@ def _described(group: Group) -> Iterator[Dataset]:
             side = _code(Code("272741003", "SCT", "Laterality"), group.laterality, MODIFIER)
             site.ContentSequence = DicomSequence([side])
         yield site
-    if not group.numbers:
-        yield from _algorithm(group.model)
 
 
 def _algorithm(model: ModelIdentity) -> Iterator[Dataset]:

@@ -1,0 +1,132 @@
+"""Sources, results and studies for the tests of the evidence room, made on the phantom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from cxrnode.domain.finding import (
+    Box,
+    Finding,
+    ImageResult,
+    Mask,
+    Measurement,
+    ModelIdentity,
+    ModelResult,
+    Presence,
+    RefusedImage,
+    Region,
+    StudyResult,
+)
+from cxrnode.domain.identity import AETitle, InstanceUID
+from cxrnode.domain.selection import View
+from cxrnode.domain.study import Arrival, Instance, Sender
+from cxrnode.evidence import EvidenceComposer
+from cxrnode.phantom import Radiograph, study_of, write
+from cxrnode.pixels.header import HeaderReader
+from cxrnode.ports import EvidenceObject
+
+LUNGS = ModelIdentity(name="lungs", version="0.1.0", digest="ab" * 32, backend="cpu torch fp32")
+SENDER = Sender(calling_ae=AETitle("MODALITY"), called_ae=AETitle("CXRNODE"), address="127.0.0.1", association="1")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A frontal radiograph on disk, its instance, what the model said of it, and a lateral of the same study."""
+
+    path: Path
+    source: Instance
+    result: ModelResult
+    lateral_path: Path
+    lateral: Instance
+
+    def masks(self) -> dict[str, Mask]:
+        """The masks by label."""
+        return {region.label: region.mask for region in self.result.regions}
+
+    def study(self, *, with_lateral: bool = False, predecessor: str = "") -> StudyResult:
+        """The study's result: the frontal analysed, the lateral refused if it is in."""
+        image = ImageResult(source=self.source, view=View.PA, results=(self.result,), caveats=("detector_plane",))
+        refused = (RefusedImage(source=self.lateral, code="lateral"),) if with_lateral else ()
+        return StudyResult(study_uid=self.source.study_uid, images=(image,), refused=refused, predecessor=predecessor)
+
+    def paths(self) -> dict[int, Path]:
+        """The kept sources by row."""
+        return {self.source.row: self.path, self.lateral.row: self.lateral_path}
+
+
+def composer(**changes: str) -> EvidenceComposer:
+    """A composer of a device that the tests name."""
+    return EvidenceComposer(**{"device_name": "CXRNODE-TEST", "timezone_offset": "+0100", **changes})
+
+
+def instance_of(path: Path, row: int = 1) -> Instance:
+    """Describe a file as the line does when it comes in."""
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    arrival = Arrival(
+        path=path,
+        sop_class_uid=str(header.SOPClassUID),
+        sop_instance_uid=InstanceUID(str(header.SOPInstanceUID)),
+        transfer_syntax_uid=str(header.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")),
+        sender=SENDER,
+    )
+    description = HeaderReader().describe(arrival)
+    return Instance(
+        row=row, description=description, sender=SENDER, key="key", received_at=datetime(2026, 1, 2, tzinfo=UTC)
+    )
+
+
+def result_of(masks: dict[str, Mask], *, findings: bool = True) -> ModelResult:
+    """What a model could say of these masks; the numbers are made up."""
+    measurements = (
+        Measurement(
+            name="cardiothoracic_ratio",
+            value=0.48765,
+            unit="1",
+            lines=(((100.0, 200.0), (300.1234, 200.0)), ((50.0, 250.0), (450.0, 250.0))),
+        ),
+        Measurement(name="area", value=12345.678, unit="mm2", region="right_lung", caveats=("detector_plane",)),
+        Measurement(name="area", value=11345.4, unit="mm2", region="left_lung", caveats=("detector_plane",)),
+        Measurement(name="lung_asymmetry", value=-0.01234, unit="1"),
+    )
+    box = Box(label="lung_opacity", probability=0.9, left=10.5, top=20, right=60, bottom=80)
+    said = (
+        Finding(name="pneumothorax", presence=Presence.ABSENT, probability=0.01, operating_point=0.5),
+        Finding(name="lung_opacity", presence=Presence.PRESENT, probability=0.91, operating_point=0.5, boxes=(box,)),
+    )
+    regions = tuple(Region(label=label, mask=np.ascontiguousarray(m), model=LUNGS) for label, m in masks.items())
+    return ModelResult(
+        model=LUNGS,
+        regions=regions,
+        absent=("pneumothorax",),
+        measurements=measurements,
+        findings=said if findings else (),
+    )
+
+
+def case(folder: Path, **changes: object) -> Case:
+    """Make a case from the phantom; `changes` are of its specification."""
+    specs: tuple[Radiograph, Radiograph] = study_of(**{"rows": 300, "cols": 261, **changes})  # type: ignore[arg-type]
+    path, lateral_path = folder / "frontal.dcm", folder / "lateral.dcm"
+    truth = write(specs[0], path).truth
+    write(specs[1], lateral_path)
+    masks = {label: getattr(truth, label) for label in ("right_lung", "left_lung", "heart")}
+    return Case(
+        path=path,
+        source=instance_of(path),
+        result=result_of(masks),
+        lateral_path=lateral_path,
+        lateral=instance_of(lateral_path, row=2),
+    )
+
+
+def kept(folder: Path, evidence: EvidenceObject | None) -> Path:
+    """Write a composed object to disk."""
+    assert evidence is not None
+    path = folder / f"{evidence.sop_instance_uid}.dcm"
+    path.write_bytes(evidence.encoded)
+    return path

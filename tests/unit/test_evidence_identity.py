@@ -1,0 +1,206 @@
+"""Identity is a function: the same statements give the same bytes, and another statement another UID."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import highdicom.base
+import pydicom
+import pytest
+
+from cxrnode.domain.delivery import Geometry
+from cxrnode.errors import NeedsOperator
+from cxrnode.evidence import segmentation, settle
+from tests.evidence_cases import Case, case, composer, kept
+
+IN_ANOTHER_PROCESS = """
+import hashlib, sys
+from pathlib import Path
+from cxrnode.domain.delivery import Geometry
+from tests.evidence_cases import case, composer, kept
+folder = Path(sys.argv[1])
+made = case(folder)
+segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
+report = composer().report(made.study(), made.paths(), {made.source.uid: [kept(folder, segmentation)]})
+print(hashlib.sha256(segmentation.encoded + report.encoded).hexdigest())
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Case:
+    """One case."""
+    return case(tmp_path)
+
+
+def _segmentation(made: Case, **author: str):
+    evidence = composer(**author).segmentation(made.source, made.path, made.result, Geometry.VIEWER)
+    assert evidence is not None
+    return evidence
+
+
+def _report(made: Case, folder: Path, *, with_lateral: bool = False, **author: str):
+    segmentations = {made.source.uid: [kept(folder, _segmentation(made, **author))]}
+    return composer(**author).report(made.study(with_lateral=with_lateral), made.paths(), segmentations)
+
+
+class _AnotherClock(datetime.datetime):
+    @classmethod
+    def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+        return datetime.datetime(1999, 12, 31, 23, 59, 58, tzinfo=tz)
+
+
+@pytest.fixture
+def another_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give highdicom another moment; its random UIDs differ from call to call by themselves."""
+    monkeypatch.setattr(highdicom.base.datetime, "datetime", _AnotherClock)
+
+
+def test_segmentation_is_the_same_bytes_under_another_clock(made, request):
+    """Nothing in the file comes from the clock or from chance."""
+    first = _segmentation(made)
+    request.getfixturevalue("another_clock")
+    assert _segmentation(made).encoded == first.encoded
+
+
+def test_report_is_the_same_bytes_under_another_clock(made, tmp_path, request):
+    """Nothing in the file comes from the clock or from chance."""
+    first = _report(made, tmp_path, with_lateral=True)
+    request.getfixturevalue("another_clock")
+    assert _report(made, tmp_path, with_lateral=True).encoded == first.encoded
+
+
+def test_evidence_is_the_same_bytes_in_another_process(made, tmp_path):
+    """Another hash seed, another folder, another process: the same files."""
+    other = tmp_path / "other"
+    other.mkdir()
+    here = hashlib.sha256(_segmentation(made).encoded + _report(made, tmp_path).encoded).hexdigest()
+    there = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS, str(other)],
+        env={**os.environ, "PYTHONHASHSEED": "4711", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert there.stdout.strip() == here
+
+
+def test_an_object_that_was_not_settled_is_refused(made, monkeypatch):
+    """The walk finds what the overwriting would have missed."""
+    monkeypatch.setattr(segmentation.settle, "settle", lambda built, moment: None)
+    with pytest.raises(NeedsOperator, match="clock or of chance"):
+        _segmentation(made)
+
+
+def test_walk_finds_a_random_uid_in_a_nested_sequence():
+    """However deep it stands."""
+    leaf, middle, top = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    leaf.TrackingUID = "2.25.4711"
+    middle.SegmentSequence = [leaf]
+    top.SOPInstanceUID, top.SharedFunctionalGroupsSequence = "2.25.1", [middle]
+    settle.prove_settled(top, ("20260101", "101500"), {"2.25.1", "2.25.4711"})
+    with pytest.raises(NeedsOperator, match="TrackingUID"):
+        settle.prove_settled(top, ("20260101", "101500"), {"2.25.1"})
+
+
+def test_uids_are_known_before_composing(made, tmp_path):
+    """The line asks for the UID first, and composes only what is not kept."""
+    segmentation_uid = composer().segmentation_uid(made.source, made.result, Geometry.VIEWER)
+    assert _segmentation(made).sop_instance_uid == segmentation_uid
+    report_uid = composer().report_uid(made.study(), {made.source.uid: [segmentation_uid]})
+    assert _report(made, tmp_path).sop_instance_uid == report_uid
+
+
+@pytest.mark.parametrize("changed", ["header_digest", "pixel_digest"])
+def test_another_content_of_the_source_makes_other_objects(made, changed):
+    """A corrected name or other pixels under the same SOP Instance UID."""
+    other = replace(made.source, description=replace(made.source.description, **{changed: "0" * 64}))
+    writer = composer()
+    before, after = (writer.segmentation_uid(source, made.result, Geometry.VIEWER) for source in (made.source, other))
+    assert before != after
+    study = made.study()
+    changed_study = replace(study, images=(replace(study.images[0], source=other),))
+    assert writer.report_uid(study, {}) != writer.report_uid(changed_study, {})
+
+
+@pytest.mark.parametrize("changed", ["name", "version", "digest", "backend"])
+def test_another_model_makes_another_segmentation(made, changed):
+    """All of a model's identity counts, the backend as well."""
+    model = replace(made.result.model, **{changed: "other"})
+    other = replace(made.result, model=model)
+    writer = composer()
+    assert writer.segmentation_uid(made.source, made.result, Geometry.VIEWER) != writer.segmentation_uid(
+        made.source, other, Geometry.VIEWER
+    )
+
+
+@pytest.mark.parametrize("changed", ["device_name", "timezone_offset", "software_version"])
+def test_another_author_makes_another_object(made, changed):
+    """Whatever stands in the object is part of its identity."""
+    other = {"timezone_offset": "-0500"} if changed == "timezone_offset" else {changed: "other"}
+    assert _segmentation(made).sop_instance_uid != _segmentation(made, **other).sop_instance_uid
+
+
+def test_each_geometry_is_an_object_of_its_own(made):
+    """Two destinations with two geometries get two objects."""
+    uids = {composer().segmentation_uid(made.source, made.result, geometry) for geometry in Geometry}
+    assert len(uids) == len(Geometry)
+
+
+def test_report_uid_follows_what_is_stated(made):
+    """A number that rounds to the same text is the same statement; one that does not is another."""
+    writer, study = composer(), made.study()
+    first, *rest = made.result.measurements
+    same = replace(first, value=first.value + 1e-6)
+    other = replace(first, value=first.value + 0.01)
+    uids = []
+    for measurement in (first, same, other):
+        result = replace(made.result, measurements=(measurement, *rest))
+        uids.append(writer.report_uid(replace(study, images=(replace(study.images[0], results=(result,)),)), {}))
+    assert uids[0] == uids[1] != uids[2]
+
+
+def test_report_uid_follows_refusals_missing_models_caveats_and_predecessor(made):
+    """Everything that a report says beside its numbers counts too."""
+    writer, study = composer(), made.study()
+    image = study.images[0]
+    variants = [
+        study,
+        made.study(with_lateral=True),
+        made.study(predecessor="2.25.42"),
+        replace(study, images=(replace(image, missing=(("opacity", "model_failed"),)),)),
+        replace(study, images=(replace(image, caveats=()),)),
+    ]
+    assert len({writer.report_uid(variant, {}) for variant in variants}) == len(variants)
+    assert writer.report_uid(study, {made.source.uid: ["2.25.1"]}) != writer.report_uid(study, {})
+
+
+def test_a_late_lateral_leaves_the_segmentation_as_it_is(made, tmp_path):
+    """The frontal's SEG is a function of the frontal; only the report is another."""
+    alone, with_lateral = _report(made, tmp_path), _report(made, tmp_path, with_lateral=True)
+    assert alone.sop_instance_uid != with_lateral.sop_instance_uid
+    assert _referenced_segmentations(alone) == _referenced_segmentations(with_lateral) != []
+
+
+def _referenced_segmentations(report):
+    document = pydicom.dcmread(io.BytesIO(report.encoded))
+    return [
+        str(instance.ReferencedSOPInstanceUID)
+        for study in document.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+        if instance.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4"
+    ]
+
+
+def test_every_object_has_a_series_of_its_own(made, tmp_path):
+    """Viewers show one SEG or SR of a series."""
+    objects = [_segmentation(made), _report(made, tmp_path), _report(made, tmp_path, with_lateral=True)]
+    assert len({evidence.series_uid for evidence in objects}) == len(objects)

@@ -1,0 +1,283 @@
+"""What stands in an SR: statements, in the grammar of TID 1500, each with a place on the image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from cxrnode.domain.delivery import Geometry
+from cxrnode.domain.finding import Finding, Measurement, Presence, RefusedImage, StudyResult
+from cxrnode.errors import NeedsOperator
+from tests.evidence_cases import Case, case, composer, kept
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Case:
+    """One case."""
+    return case(tmp_path)
+
+
+def _read(made: Case, folder: Path, study: StudyResult | None = None) -> Dataset:
+    segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
+    segmentations = {made.source.uid: [kept(folder, segmentation)]} if segmentation else {}
+    report = composer().report(study or made.study(with_lateral=True), made.paths(), segmentations)
+    return pydicom.dcmread(io.BytesIO(report.encoded))
+
+
+def _with(made: Case, **changes: object) -> StudyResult:
+    study = made.study()
+    image = replace(study.images[0], results=(replace(made.result, **changes),))
+    return replace(study, images=(image,))
+
+
+def _name(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeMeaning)
+
+
+def _below(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", ()):
+        yield child
+        yield from _below(child)
+
+
+def _groups(report: Dataset) -> list[Dataset]:
+    return [item for item in _below(report) if item.ValueType == "CONTAINER" and _name(item) == "Measurement Group"]
+
+
+def _title(group: Dataset) -> str:
+    return next(item.TextValue for item in group.ContentSequence if _name(item) == "Tracking Identifier")
+
+
+def _tracking(group: Dataset) -> str:
+    return next(item.UID for item in group.ContentSequence if _name(item) == "Tracking Unique Identifier")
+
+
+def _numbers(group: Dataset) -> dict[str, tuple[str, str]]:
+    return {
+        _name(item): (
+            str(item.MeasuredValueSequence[0].NumericValue.original_string),
+            item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue,
+        )
+        for item in group.ContentSequence
+        if item.ValueType == "NUM"
+    }
+
+
+def _codes(group: Dataset) -> dict[str, str]:
+    return {
+        _name(item): item.ConceptCodeSequence[0].CodeMeaning
+        for item in group.ContentSequence
+        if item.ValueType == "CODE"
+    }
+
+
+def _sentences(report: Dataset) -> list[str]:
+    return [item.TextValue for item in _below(report) if item.ValueType == "TEXT"]
+
+
+def test_every_measurement_group_has_a_coordinate_or_shares_its_tracking_uid_with_one(made, tmp_path):
+    """OHIF's viewport goes black otherwise."""
+    groups = _groups(_read(made, tmp_path))
+    placed = {_tracking(g) for g in groups if any(item.ValueType == "SCOORD" for item in g.ContentSequence)}
+    assert len(groups) > len(placed) > 0
+    assert {_tracking(group) for group in groups} == placed
+
+
+def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made, tmp_path):
+    """One UID a structure, and the frame that shows it."""
+    segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
+    assert segmentation is not None
+    segments = pydicom.dcmread(io.BytesIO(segmentation.encoded)).SegmentSequence
+    frames = {}
+    for group in _groups(_read(made, tmp_path)):
+        for item in group.ContentSequence:
+            if item.ValueType == "IMAGE" and _name(item) == "Referenced Segmentation Frame":
+                reference = item.ReferencedSOPSequence[0]
+                assert reference.ReferencedSOPInstanceUID == segmentation.sop_instance_uid
+                assert "ReferencedSegmentNumber" not in reference
+                frames[_tracking(group)] = reference.ReferencedFrameNumber
+    assert frames == {segment.TrackingUID: segment.SegmentNumber for segment in segments}
+
+
+def test_numbers_are_rounded_text_with_their_units(made, tmp_path):
+    """The same text on every machine; the area stands with the segment, not with the box around it."""
+    groups = _groups(_read(made, tmp_path))
+    stated = {(_title(group), *pair) for group in groups for pair in _numbers(group).items()}
+    assert ("Cardiothoracic ratio", "Cardiothoracic ratio", ("0.488", "1")) in stated
+    assert ("Right lung", "Area", ("12346", "mm2")) in stated
+    assert ("Right-left asymmetry of lung area", "Right-left asymmetry of lung area", ("-0.012", "1")) in stated
+    boxed = [g for g in groups if _codes(g).get("Geometric purpose of region") and _title(g) == "Right lung"]
+    assert [_numbers(group) for group in boxed] == [{}]
+
+
+def test_the_lines_of_a_ratio_are_drawn(made, tmp_path):
+    """Two groups of two points each, where the model laid them."""
+    drawn = {
+        _title(group): list(item.GraphicData)
+        for group in _groups(_read(made, tmp_path))
+        for item in group.ContentSequence
+        if item.ValueType == "SCOORD"
+    }
+    assert drawn["Transverse cardiac diameter"] == pytest.approx([100, 200, 300.12, 200])
+    assert drawn["Transverse thoracic diameter"] == pytest.approx([50, 250, 450, 250])
+
+
+def test_a_box_is_a_closed_polyline_in_corner_coordinates(made, tmp_path):
+    """Top left, top right, bottom right, bottom left, top left; a region's box touches its outermost pixels."""
+    boxes = {
+        _title(group): np.array(item.GraphicData).reshape(-1, 2)
+        for group in _groups(_read(made, tmp_path))
+        for item in group.ContentSequence
+        if item.ValueType == "SCOORD"
+    }
+    assert boxes["Lung opacity 1"].tolist() == [[10.5, 20], [60, 20], [60, 80], [10.5, 80], [10.5, 20]]
+    rows, columns = np.nonzero(made.masks()["heart"])
+    assert boxes["Heart"][0].tolist() == [columns.min(), rows.min()]
+    assert boxes["Heart"][2].tolist() == [columns.max() + 1, rows.max() + 1]
+    whole = boxes["Cardiothoracic ratio"]
+    assert whole[2].tolist() == [made.source.facts.columns, made.source.facts.rows]
+
+
+def test_findings_state_probability_operating_point_and_judgment(made, tmp_path):
+    """Finding is said of what is present only; what is absent is judged, not found."""
+    groups = {_title(group): group for group in _groups(_read(made, tmp_path))}
+    absent, present = groups["Pneumothorax: absent"], groups["Lung opacity: present"]
+    assert _numbers(absent) == {"Probability": ("1.0", "%"), "Threshold Value": ("50.0", "%")}
+    assert _codes(absent)["Pneumothorax"] == "Absent"
+    assert "Finding" not in _codes(absent)
+    assert _codes(present)["Opacity"] == "Present"
+    assert _codes(present)["Finding"] == "Opacity"
+
+
+def test_an_indeterminate_finding_is_said(made, tmp_path):
+    """Neither present nor absent."""
+    finding = Finding(name="pneumothorax", presence=Presence.INDETERMINATE, probability=0.4)
+    study = _with(made, findings=(finding,))
+    groups = {_title(group): group for group in _groups(_read(made, tmp_path, study))}
+    assert _codes(groups["Pneumothorax: indeterminate"])["Pneumothorax"] == "Indeterminate"
+
+
+def test_absence_is_said_and_a_structure_not_found_is_not_called_absent(made, tmp_path):
+    """A patient has lungs; a pneumothorax can be absent."""
+    study = _with(made, absent=("left_lung", "pneumothorax"), findings=())
+    groups = {_title(group): group for group in _groups(_read(made, tmp_path, study))}
+    assert _codes(groups["Left lung: looked for and not found"])["Lung"] == "Looked for and not found"
+    assert _codes(groups["Pneumothorax: absent"])["Pneumothorax"] == "Absent"
+
+
+def test_every_statement_names_the_algorithm(made, tmp_path):
+    """Name, version, digest and backend stand with each number, or with the group that has none."""
+    for group in _groups(_read(made, tmp_path)):
+        holders = [item for item in group.ContentSequence if item.ValueType == "NUM"] or [group]
+        for holder in holders:
+            said = {
+                (_name(item), item.TextValue) for item in holder.ContentSequence if _name(item).startswith("Algorithm")
+            }
+            assert said == {
+                ("Algorithm Name", "lungs"),
+                ("Algorithm Version", "0.1.0"),
+                ("Algorithm Parameters", f"digest={'ab' * 32}"),
+                ("Algorithm Parameters", "backend=cpu torch fp32"),
+            }
+
+
+def test_every_report_says_that_it_is_for_research(made, tmp_path):
+    """With findings or without."""
+    refused = StudyResult(
+        study_uid=made.source.study_uid, images=(), refused=(RefusedImage(source=made.lateral, code="lateral"),)
+    )
+    for study in (made.study(), refused):
+        assert "Research use only, not a medical device" in _sentences(_read(made, tmp_path, study))
+
+
+def test_refused_images_and_missing_models_are_said_with_coded_reasons(made, tmp_path):
+    """A reader must not take silence for a negative."""
+    study = made.study(with_lateral=True)
+    image = replace(study.images[0], missing=(("opacity", "model_failed"),))
+    report = _read(made, tmp_path, replace(study, images=(image,)))
+    sentences = _sentences(report)
+    assert "Not analysed, because it is a lateral view; the models read frontal views" in sentences
+    assert "No result of opacity, because the model failed on it" in sentences
+    reasons = {
+        _name(item): (item.ConceptCodeSequence[0].CodeValue, item.ContentSequence[0].ReferencedSOPSequence[0])
+        for item in _below(report)
+        if item.ValueType == "CODE" and item.ConceptNameCodeSequence[0].CodingSchemeDesignator == "99CXRNODE"
+    }
+    code, reference = reasons["Not analysed, because"]
+    assert code == "LATERAL"
+    assert reference.ReferencedSOPInstanceUID == made.lateral.uid
+    assert reasons["No result of a model, because"][0] == "MODELFAILED"
+
+
+def test_caveats_stand_with_what_they_are_about(made, tmp_path):
+    """A measurement's own caveat in its group, an image's at the end."""
+    report = _read(made, tmp_path)
+    (group,) = [g for g in _groups(report) if _numbers(g).get("Area") == ("12346", "mm2")]
+    caveat = "Lengths and areas are at the detector, not corrected for magnification"
+    assert caveat in [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
+    assert _sentences(report).count(caveat) == 3
+
+
+def test_the_images_come_first_in_the_list_of_references(made, tmp_path):
+    """Slicer reads the first item; every instance that the tree refers to is listed once."""
+    report = _read(made, tmp_path)
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    assert study.StudyInstanceUID == made.source.study_uid
+    listed = [
+        instance.ReferencedSOPInstanceUID
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    ]
+    referred = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in _below(report)
+        if "ReferencedSOPSequence" in item
+    }
+    assert set(listed) == referred
+    assert len(listed) == len(referred)
+    assert set(listed[:2]) == {made.source.uid, made.lateral.uid}
+
+
+def test_a_report_names_its_predecessor_in_the_predecessors_own_series(made, tmp_path):
+    """The series of each of our objects follows from its UID."""
+    first = composer().report(made.study(), made.paths(), {})
+    second = _read(made, tmp_path, made.study(predecessor=first.sop_instance_uid))
+    (study,) = second.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.series_uid
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.sop_instance_uid
+
+
+def test_the_document_is_complete_and_unverified(made, tmp_path):
+    """A machine wrote it and no physician signed it."""
+    report = _read(made, tmp_path)
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    assert report.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99CXRNODE"
+
+
+def test_a_measurement_that_is_no_number_is_refused(made, tmp_path):
+    """Not stated as nan, and not silently left out."""
+    study = _with(made, measurements=(Measurement(name="cardiothoracic_ratio", value=float("nan"), unit="1"),))
+    with pytest.raises(NeedsOperator, match="no number"):
+        _read(made, tmp_path, study)
+
+
+def test_no_number_is_stated_as_minus_zero(made, tmp_path):
+    """A tiny negative asymmetry rounds to zero, without a sign."""
+    study = _with(made, measurements=(Measurement(name="lung_asymmetry", value=-0.0001, unit="1"),))
+    numbers = [pair for group in _groups(_read(made, tmp_path, study)) for pair in _numbers(group).items()]
+    assert ("Right-left asymmetry of lung area", ("0.000", "1")) in numbers
+
+
+def test_a_report_of_no_image_is_refused(made):
+    """There is nothing that it could be about."""
+    with pytest.raises(NeedsOperator):
+        composer().report(StudyResult(study_uid=made.source.study_uid, images=()), {}, {})
