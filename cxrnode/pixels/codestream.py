@@ -18,6 +18,9 @@ _END = b"\xfe\xff\xdd\xe0"
 _SOC_SIZ = b"\xff\x4f\xff\x51"
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 """SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS."""
+_HUFFMAN, _SCAN = 0xC4, 0xDA
+_HEADER_MARKERS = _FRAME_MARKERS | {_HUFFMAN, 0xCC, _SCAN, 0xDB, 0xDD, 0xF8, 0xFE} | set(range(0xE0, 0xF0))
+"""What may stand before the scan: also DAC, DQT, DRI, LSE of JPEG-LS, COM and APP0 to APP15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,20 +76,37 @@ def _jpeg2000(frame: bytes, at: int) -> Stream:
 
 
 def _jpeg(frame: bytes) -> Stream:
-    """Walk the marker segments up to the frame header."""
+    """Walk all marker segments from the start to the scan; the frame header and sound Huffman tables must be there."""
     if frame[:2] != b"\xff\xd8":
         raise _broken("the compressed picture is not what its transfer syntax says")
-    at = 2
+    at, found = 2, None
     while frame[at] == 0xFF:
         marker = frame[at + 1]
-        if marker in _FRAME_MARKERS:
-            precision, rows, cols, components = struct.unpack_from(">BHHB", frame, at + 4)
-            return Stream(rows=rows, cols=cols, components=components, precision=precision, ended=_ends(frame))
         if marker == 0xFF:
             at += 1
             continue
-        at += 2 + struct.unpack_from(">H", frame, at + 2)[0]
-    raise _broken("the compressed picture has no frame header")
+        (length,) = struct.unpack_from(">H", frame, at + 2)
+        segment = frame[at + 4 : at + 2 + length]
+        if marker == _SCAN and found is not None:
+            return found
+        if marker in _FRAME_MARKERS:
+            precision, rows, cols, components = struct.unpack_from(">BHHB", segment)
+            found = Stream(rows=rows, cols=cols, components=components, precision=precision, ended=_ends(frame))
+        if marker not in _HEADER_MARKERS or (marker == _HUFFMAN and not _sound_tables(segment)):
+            break
+        at += 2 + length
+    raise _broken("the header of the compressed picture is damaged")
+
+
+def _sound_tables(segment: bytes) -> bool:
+    """Whether a DHT segment holds whole tables and nothing else (ISO 10918-1 B.2.4.2)."""
+    at = 0
+    while at < len(segment):
+        kind, size = segment[at], sum(segment[at + 1 : at + 17])
+        if kind >> 4 > 1 or kind & 15 > 3 or size > 256 or len(segment) < at + 17 + size:
+            return False
+        at += 17 + size
+    return True
 
 
 def _ends(frame: bytes) -> bool:

@@ -1,41 +1,30 @@
 """Stored pixel values out of a radiograph's file, whatever its transfer syntax.
 
-Hides codecs, byte order, packing and broken files. Promises the values that were stored, on the rows and columns
-that the header states, or Unsuitable: never a picture padded out with zeros, never another codec because it happens
-to be installed (one table says which), and no warning of pydicom's (they quote names and values).
+Hides byte order, packing and broken files. Promises the values that were stored, on the rows and columns
+that the header states, or Unsuitable: never a picture padded out with zeros, and no warning of pydicom's: they
+quote names and values.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import NoReturn
 
-import gdcm
-import jpeg_ls  # type: ignore[import-untyped]
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
-from openjpeg.utils import decode_pixel_data
-from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from cxrnode.errors import Unsuitable
-from cxrnode.pixels.codestream import Stream, joined, rle_planes, stream_of
+from cxrnode.pixels.codecs import CODECS, Integers, Layout, unpacked
+from cxrnode.pixels.quiet import quiet
 
-Integers = NDArray[np.integer]
+_PIXEL_DATA = Tag(0x7FE0, 0x0010)
 
 MOST_PIXELS = 150_000_000
 """Rows times columns past which a header lies or means harm; the largest detectors have 30 million."""
-
-gdcm.Trace.WarningOff()
-gdcm.Trace.ErrorOff()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,18 +35,6 @@ class StoredPixels:
     header: Dataset
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """What the header says about the values (PS3.3 C.7.6.3): how many, how wide, where in their words."""
-
-    rows: int
-    cols: int
-    allocated: int
-    stored: int
-    high: int
-    signed: bool
-
-
 def decode(source: Path | Dataset) -> StoredPixels:
     """Decode the one frame of a file, or of a data set that carries its file meta information.
 
@@ -65,27 +42,13 @@ def decode(source: Path | Dataset) -> StoredPixels:
     plainly has a VR. Raises Unsuitable, with a code of domain.selection.REASONS: "unreadable", "no_pixels",
     "multi_frame" or "colour".
     """
-    with _quiet():
+    with quiet():
         ds = source if isinstance(source, Dataset) else _read(source)
         layout = _layout(ds)
         values = _arranged(_words(ds, layout), layout, _shares_bits(ds))
     if not isinstance(source, Dataset):
-        del ds.PixelData
+        del ds[_PIXEL_DATA]
     return StoredPixels(values=values, header=ds)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence pydicom: its warnings and log lines quote file names and values."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _refuse(happened: str, ds: Dataset | None = None, *, code: str = "unreadable") -> NoReturn:
@@ -125,11 +88,12 @@ def _cut_off(path: Path) -> bool:
         return file.read(4) in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
-def _layout(ds: Dataset) -> _Layout:
+def _layout(ds: Dataset) -> Layout:
     """Check the Image Pixel module as far as decoding depends on it."""
     if "PixelData" not in ds:
         _refuse("there is no Pixel Data", ds, code="no_pixels")
     try:
+        ds.get_item(_PIXEL_DATA)
         frames, samples = int(ds.get("NumberOfFrames", 1) or 1), int(ds.get("SamplesPerPixel", 1) or 1)
         rows, cols, allocated = int(ds.Rows), int(ds.Columns), int(ds.BitsAllocated)
         stored = int(ds.get("BitsStored", allocated) or allocated)
@@ -147,21 +111,21 @@ def _layout(ds: Dataset) -> _Layout:
         _refuse(f"values of {stored} bits in {allocated} are not supported", ds)
     if not 0 < rows * cols <= MOST_PIXELS:
         _refuse(f"a picture of {rows} by {cols} pixels is not supported", ds)
-    return _Layout(rows=rows, cols=cols, allocated=allocated, stored=stored, high=high, signed=signed)
+    return Layout(rows=rows, cols=cols, allocated=allocated, stored=stored, high=high, signed=signed)
 
 
-def _words(ds: Dataset, layout: _Layout) -> Integers:
+def _words(ds: Dataset, layout: Layout) -> Integers:
     """The values as unsigned words (rows, cols), not yet cut to their bits."""
     syntax, big = _syntax(ds)
-    value = ds.get_item("PixelData").value
+    element = ds.get_item(_PIXEL_DATA)
+    value = element.value
     if syntax in NATIVE:
-        swapped = ds["PixelData"].VR == "OW" and layout.allocated == 8 and big
+        swapped = element.VR == "OW" and layout.allocated == 8 and big
         return _native(value, layout, ds, big=big, swapped=swapped)
-    codec = CODECS.get(syntax)
-    if codec is None:
+    if syntax not in CODECS:
         _refuse("its transfer syntax is not supported", ds)
     try:
-        return _compressed(codec, value, layout)
+        return unpacked(syntax, value, layout)
     except Unsuitable as error:
         error.subject = _name(ds)
         raise
@@ -176,13 +140,13 @@ def _syntax(ds: Dataset) -> tuple[str, bool]:
     stated = str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", "") or "")
     if stated:
         return stated, stated == uid.ExplicitVRBigEndian
-    element = ds.get_item("PixelData")
+    element = ds.get_item(_PIXEL_DATA)
     if getattr(element, "is_undefined_length", False):
         _refuse("the file does not state its transfer syntax and its pixels are compressed", ds)
     return uid.ImplicitVRLittleEndian, ds.original_encoding[1] is False
 
 
-def _native(value: bytes, layout: _Layout, ds: Dataset, *, big: bool, swapped: bool) -> Integers:
+def _native(value: bytes, layout: Layout, ds: Dataset, *, big: bool, swapped: bool) -> Integers:
     """Uncompressed values (PS3.5 8.1.1); `swapped`: pairs of bytes stand the other way round."""
     size = layout.rows * layout.cols * layout.allocated // 8
     if not size <= len(value) < size + layout.cols * layout.allocated // 8:
@@ -196,83 +160,6 @@ def _native(value: bytes, layout: _Layout, ds: Dataset, *, big: bool, swapped: b
     return words.reshape(layout.rows, layout.cols)
 
 
-def _compressed(codec: Callable[[bytes, _Layout], Integers], value: bytes, layout: _Layout) -> Integers:
-    """One frame out of its fragments (PS3.5 A.4). A codec checks what its own stream says against the header."""
-    words = codec(joined(value), layout)
-    if words.shape != (layout.rows, layout.cols):
-        _refuse("the compressed picture has other rows and columns than its header says")
-    return words
-
-
-def _checked(frame: bytes, layout: _Layout) -> Stream:
-    """The facts of a code stream, which must be whole, of one component and of the header's size."""
-    stream = stream_of(frame)
-    if stream.components != 1:
-        _refuse("the compressed picture is in colour", code="colour")
-    if (stream.rows, stream.cols) != (layout.rows, layout.cols):
-        _refuse("the compressed picture has other rows and columns than its header says")
-    if not stream.ended:
-        _refuse("the compressed picture ends too soon")
-    return stream
-
-
-def _words_of(buffer: bytes | bytearray, stream: Stream) -> Integers:
-    kind = "<u2" if stream.precision > 8 else np.uint8
-    return np.frombuffer(buffer, dtype=kind).reshape(stream.rows, stream.cols)
-
-
-def _pillow(frame: bytes, layout: _Layout) -> Integers:
-    stream = _checked(frame, layout)
-    if stream.precision != 8:
-        return _gdcm(uid.JPEGExtended12Bit)(frame, layout)
-    with Image.open(BytesIO(frame), formats=["JPEG"]) as image:
-        return np.asarray(image.convert("L"))
-
-
-def _charls(frame: bytes, layout: _Layout) -> Integers:
-    stream = _checked(frame, layout)
-    return _words_of(jpeg_ls.decode_pixel_data(frame)[0], stream)
-
-
-def _openjpeg(frame: bytes, layout: _Layout) -> Integers:
-    stream = _checked(frame, layout)
-    return _words_of(bytes(decode_pixel_data(frame, version=2)), stream)
-
-
-def _rle(frame: bytes, layout: _Layout) -> Integers:
-    """Planes of bytes, the most significant first (PS3.5 G.2)."""
-    planes = rle_planes(frame, layout.allocated // 8, layout.rows * layout.cols, layout.cols)
-    words = np.frombuffer(planes[-1], dtype=np.uint8).astype(f"<u{layout.allocated // 8}")
-    if len(planes) == 2:
-        words += np.frombuffer(planes[0], dtype=np.uint8).astype("<u2") << 8
-    return words.reshape(layout.rows, layout.cols)
-
-
-def _gdcm(syntax: str) -> Callable[[bytes, _Layout], Integers]:
-    """python-gdcm on the bare stream: pydicom's plugin of it refuses JPEG Extended of 12 bits."""
-
-    def decoded(frame: bytes, layout: _Layout) -> Integers:
-        stream = _checked(frame, layout)
-        fragment = gdcm.Fragment()
-        fragment.SetByteStringValue(frame)
-        fragments = gdcm.SequenceOfFragments.New()
-        fragments.AddFragment(fragment)
-        element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-        element.SetValue(fragments.__ref__())
-        image = gdcm.Image()
-        image.SetNumberOfDimensions(2)
-        image.SetDimensions((stream.cols, stream.rows, 1))
-        image.SetDataElement(element)
-        image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-        image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-        # GDCM chooses its libjpeg by the bits allocated, and the one for lossy 12 bits wants just these.
-        wide = {8: 8, 12: 12}.get(stream.precision, 16) if syntax == uid.JPEGExtended12Bit else layout.allocated
-        image.SetPixelFormat(gdcm.PixelFormat(1, wide, stream.precision, stream.precision - 1, 0))
-        return _words_of(image.GetBuffer().encode("utf-8", "surrogateescape"), stream)
-
-    return decoded
-
-
 NATIVE = frozenset(
     {
         uid.ImplicitVRLittleEndian,
@@ -282,32 +169,17 @@ NATIVE = frozenset(
     }
 )
 
-CODECS: dict[str, Callable[[bytes, _Layout], Integers]] = {
-    uid.RLELossless: _rle,
-    uid.JPEGBaseline8Bit: _pillow,
-    uid.JPEGExtended12Bit: _pillow,
-    uid.JPEGLossless: _gdcm(uid.JPEGLossless),
-    uid.JPEGLosslessSV1: _gdcm(uid.JPEGLosslessSV1),
-    uid.JPEGLSLossless: _charls,
-    uid.JPEGLSNearLossless: _charls,
-    uid.JPEG2000Lossless: _openjpeg,
-    uid.JPEG2000: _openjpeg,
-    uid.HTJ2KLossless: _openjpeg,
-    uid.HTJ2KLosslessRPCL: _openjpeg,
-    uid.HTJ2K: _openjpeg,
-}
-"""Which decoder reads which transfer syntax: the answer must not depend on what else is installed."""
-
 
 def _shares_bits(ds: Dataset) -> bool:
-    """Whether overlays are kept in the unused bits (retired; PS3.5 8.1.2 of 2004)."""
-    return any(int(ds.get((group, 0x0102), _NONE).value or 0) > 0 for group in range(0x6000, 0x6020, 2))
+    """Whether overlays are kept in the unused bits: Overlay Bit Position (60xx,0102) is not 0 (retired)."""
+    try:
+        positions = [ds[group, 0x0102].value for group in range(0x6000, 0x6020, 2) if (group, 0x0102) in ds]
+        return any(int(position or 0) > 0 for position in positions)
+    except Exception:  # noqa: BLE001 - pydicom raises whatever a broken header makes it stumble on
+        return False
 
 
-_NONE = pydicom.DataElement(0x60000102, "US", 0)
-
-
-def _arranged(words: Integers, layout: _Layout, shares_bits: bool) -> Integers:
+def _arranged(words: Integers, layout: Layout, shares_bits: bool) -> Integers:
     """Move the stored bits to the low end, drop what is not theirs, extend the sign.
 
     Unsigned values that use more bits than Bits Stored says are believed, unless overlays lie in those bits: cutting

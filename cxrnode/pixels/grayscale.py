@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from cxrnode.pixels.decode import Integers, StoredPixels
+from cxrnode.pixels.codecs import Integers
+from cxrnode.pixels.decode import StoredPixels
+from cxrnode.pixels.quiet import quiet
 
 Doubles = NDArray[np.float64]
 
@@ -46,6 +48,7 @@ class _Levels:
     count: NDArray[np.int64]
 
 
+@quiet()
 def display(pixels: StoredPixels) -> Display:
     """Take the stored values through the object's own grayscale chain.
 
@@ -62,7 +65,7 @@ def display(pixels: StoredPixels) -> Display:
     stored = np.arange(low, high + 1)
     levels = _Levels(stored=stored, modality=_modality(stored, header), count=count)
     shown = _shown(levels, header)
-    if str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1":
+    if _text(header, "PhotometricInterpretation") == "MONOCHROME1":
         shown = 1 - shown
     picture = shown.astype(np.float32)[offsets]
     picture[~valid] = 0
@@ -115,6 +118,13 @@ def _number(header: Dataset, keyword: str) -> float | None:
     return first if np.isfinite(first) else None
 
 
+def _text(header: Dataset, keyword: str) -> str:
+    try:
+        return str(header.get(keyword) or "").strip().upper()
+    except Exception:  # noqa: BLE001 - as in _number
+        return ""
+
+
 def _items(header: Dataset, keyword: str) -> list[Dataset]:
     try:
         return list(header.get(keyword) or [])
@@ -162,7 +172,7 @@ def _window(levels: _Levels, header: Dataset) -> Doubles | None:
     centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
     if centre is None or width is None or width <= 0:
         return None
-    function = str(header.get("VOILUTFunction", "") or "LINEAR").strip().upper()
+    function = _text(header, "VOILUTFunction")
     x = levels.modality - centre
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * x / width, -700, 700))))

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from cxrnode.pixels.quiet import quiet
+
 Anything = TypeVar("Anything", bound=np.generic)
 
 _ACROSS, _ALONG = frozenset("LR"), frozenset("FH")
@@ -71,6 +73,7 @@ class Orientation:
         return there[:, ::-1].copy() if self.turned else there
 
 
+@quiet()
 def from_header(header: Dataset) -> Orientation:
     """Read Patient Orientation; never raises."""
     return of(_stated(header))

@@ -17,8 +17,11 @@ from pydicom.encaps import encapsulate
 from cxrnode.errors import Unsuitable
 from cxrnode.phantom import Defect, Patient, Radiograph, render, write
 from cxrnode.phantom.encode import ENCODINGS, JLS_ERROR
+from cxrnode.pixels.codecs import CODECS
 from cxrnode.pixels.codestream import joined, stream_of
-from cxrnode.pixels.decode import CODECS, NATIVE, decode
+from cxrnode.pixels.decode import NATIVE, decode
+from cxrnode.pixels.grayscale import display
+from cxrnode.pixels.orientation import from_header
 
 SMALL = Radiograph(rows=150, cols=131, modality="CR")
 
@@ -244,7 +247,9 @@ def test_nothing_of_the_patient_leaks_while_decoding(
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            decode(path)
+            pixels = decode(path)
+            display(pixels)
+            from_header(pixels.header)
         except Unsuitable as error:
             said = f"{error} {error.subject} {error.hint}"
     out = capfd.readouterr()
