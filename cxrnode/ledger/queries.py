@@ -108,7 +108,7 @@ def job_details(connection: sa.Connection, job: int) -> JobDetails:
         job=_job_view(found),
         members=_members(connection, job),
         evidence=_evidence(connection, evidence.c.id.in_(of_job)),
-        history=_history(connection, job, of_job),
+        history=_history(connection, job, found.study_uid, of_job),
     )
 
 
@@ -171,11 +171,12 @@ def _delivery_view(row: sa.Row[Any]) -> DeliveryView:
     )
 
 
-def _history(connection: sa.Connection, job: int, of_job: sa.Select[Any]) -> tuple[HistoryEntry, ...]:
+def _history(connection: sa.Connection, job: int, study: str, of_job: sa.Select[Any]) -> tuple[HistoryEntry, ...]:
+    about_study = (history.c.subject == "study") & (history.c.subject_id == study)
     ways = sa.select(sa.cast(deliveries.c.id, sa.Text)).where(deliveries.c.evidence_id.in_(of_job))
     about_job = (history.c.subject == "job") & (history.c.subject_id == str(job))
     about_deliveries = (history.c.subject == "delivery") & history.c.subject_id.in_(ways)
-    found = sa.union_all(*(sa.select(history).where(about) for about in (about_job, about_deliveries)))
+    found = sa.union_all(*(sa.select(history).where(about) for about in (about_study, about_job, about_deliveries)))
     rows = connection.execute(found).all()
     return tuple(
         HistoryEntry(at=row.at, subject=row.subject, subject_id=row.subject_id, event=row.event, detail=row.detail)

@@ -109,7 +109,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """All that the ledger knows of one job. `history` covers the job and its deliveries, oldest first."""
+    """All that the ledger knows of one job. `history` covers its study, the job and its deliveries, oldest first."""
 
     job: JobView
     members: tuple[MemberView, ...]

@@ -56,6 +56,7 @@ def test_a_jobs_details_tell_its_whole_life(ledger: SqliteLedger) -> None:
     assert (way.destination, way.state, way.attempt, way.sent_at) == ("pacs", "SENT", 1, after(3))
     told = [(entry.subject, entry.event, entry.at) for entry in details.history]
     assert told == [
+        ("study", "closed", after(0)),
         ("job", "scheduled", after(0)),
         ("job", "claim", after(0)),
         ("job", "complete", after(1)),

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 import cxrnode.ledger
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
-from cxrnode.errors import AlreadyRunning, Fatal, LedgerDamaged, Retryable
+from cxrnode.errors import AlreadyRunning, Fatal, LedgerDamaged, OutOfSpace, Retryable
 from cxrnode.ledger import SqliteLedger, database, schema
 from cxrnode.ledger.database import Database
 from tests.fakes.instances import STUDY, after, close, described, record
@@ -221,6 +221,33 @@ def test_a_ledger_that_stays_busy_is_tried_again_later(path: Path, monkeypatch: 
         pass
     second.shut()
     first.shut()
+
+
+def test_a_full_disk_refuses_the_sender_and_keeps_what_there_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of Resources (0xA700); the row that did not fit is not there, and the rest can be read."""
+    with opened(path) as ledger:
+        record(ledger, described())
+    with closing(sqlite3.connect(path)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    full = (*database._PRAGMAS, f"PRAGMA max_page_count={pages + 2}")
+    monkeypatch.setattr(database, "_PRAGMAS", full)
+    with opened(path) as ledger:
+        with pytest.raises(OutOfSpace) as caught:
+            for number in range(1000):
+                record(ledger, described(f"1.2.3.9.{number}"))
+        assert caught.value.status == 0xA700
+        assert len(ledger.membership(STUDY).instances) == ledger.counts().instances == number + 1
+        ledger.check()
+
+
+def test_a_ledger_that_was_taken_away_is_fatal(path: Path) -> None:
+    """A state folder that vanished under the node stops it."""
+    with opened(path) as ledger:
+        pass
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Fatal, match="disk"):
+        ledger.counts()
 
 
 _OPERATOR = """
