@@ -19,10 +19,11 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from cxrnode.phantom.catalogue import Named, catalogue, named
-from cxrnode.phantom.compose import compose, truth_of
+from cxrnode.phantom.compose import compose
 from cxrnode.phantom.defects import change, damage
 from cxrnode.phantom.encode import check, encoded
 from cxrnode.phantom.radiograph import Defect, Patient, Radiograph, Truth, View, Voi, study_of
+from cxrnode.phantom.truth import truth_of
 
 __all__ = [
     "Defect",

@@ -1,4 +1,4 @@
-"""From a picture to a DICOM data set: arrangement, grayscale chain backwards, attributes.
+"""From a picture to a DICOM data set: the grayscale chain backwards, attributes.
 
 Hides which attributes DX and CR want (PS3.3 A.26, A.2). Promises that the object's own grayscale chain (modality
 LUT, VOI LUT, presentation LUT: PS3.4 N.2) leads back to the picture it was made from, but for quantisation.
@@ -19,8 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from cxrnode.phantom.anatomy import Picture, Subject, draw
-from cxrnode.phantom.radiograph import Defect, Radiograph, Truth, View, Voi
+from cxrnode.phantom.radiograph import Radiograph, Truth, View, Voi
 from cxrnode.phantom.shapes import Floats
 
 Integers = NDArray[np.integer]
@@ -37,80 +36,6 @@ class _Scale:
     high: int
     first: float
     last: float
-
-
-def arranged(plane: NDArray[np.generic], spec: Radiograph) -> NDArray[np.generic]:
-    """A plane of the reference arrangement as it is stored under the specification's Patient Orientation.
-
-    PS3.3 C.7.6.1.1.1: the first value names where the rows run to, the second where the columns run to.
-    """
-    ahead = "P" if spec.view is View.LATERAL else "L"
-    behind = "A" if spec.view is View.LATERAL else "R"
-    letters = [value[:1] for value in spec.stated_orientation.split("\\")]
-    if len(letters) != 2 or {*letters} - {ahead, behind, "F", "H"}:
-        return plane
-    if letters[0] in "FH":
-        plane = plane.T
-    if letters[0] in (behind, "H"):
-        plane = plane[:, ::-1]
-    if letters[1] in (behind, "H"):
-        plane = plane[::-1]
-    return plane
-
-
-def _subject(spec: Radiograph) -> Subject:
-    if spec.defect is Defect.HAND:
-        return Subject.HAND
-    return Subject.LATERAL if spec.view is View.LATERAL else Subject.FRONTAL
-
-
-def _drawn(spec: Radiograph) -> Picture:
-    """The picture in the arrangement of the stored pixels."""
-    turned = spec.stated_orientation[:1] in ("F", "H")
-    rows, cols = (spec.cols, spec.rows) if turned else (spec.rows, spec.cols)
-    picture = draw(_subject(spec), spec.seed, rows, cols, spec.marker)
-    planes = {name: np.ascontiguousarray(arranged(getattr(picture, name), spec)) for name in Picture.__slots__}
-    return Picture(**planes)
-
-
-def _border(shape: tuple[int, int], share: float) -> NDArray[np.bool_]:
-    """True within `share` of each side."""
-    mask = np.ones(shape, dtype=np.bool_)
-    rows, cols = round(shape[0] * share), round(shape[1] * share)
-    mask[rows : shape[0] - rows, cols : shape[1] - cols] = False
-    return mask if share > 0 else np.zeros(shape, dtype=np.bool_)
-
-
-def cardiothoracic_ratio(picture: Picture) -> float | None:
-    """Widest heart over widest internal thorax, each measured across the patient (Danzer 1919)."""
-
-    def extent(mask: NDArray[np.bool_], axis: int) -> NDArray[np.intp]:
-        return np.flatnonzero(mask.any(axis=axis))
-
-    lungs = picture.right_lung | picture.left_lung
-    if not lungs.any() or not picture.heart.any():
-        return None
-    thorax = max(np.ptp(np.flatnonzero(row)) + 1 for row in lungs if row.any())
-    across = extent(picture.heart, 0)
-    return float((across[-1] - across[0] + 1) / thorax)
-
-
-def truth_of(spec: Radiograph) -> Truth:
-    """The picture of a specification with its borders, and what is true of it."""
-    picture = _drawn(spec)
-    turned = spec.stated_orientation[:1] in ("F", "H")
-    upright = picture if not turned else Picture(**{n: getattr(picture, n).T for n in Picture.__slots__})
-    padding = _border(picture.values.shape, spec.padding)
-    display = np.where(_border(picture.values.shape, spec.collimation + spec.padding), 0.98, picture.values)
-    display[padding] = 0
-    return Truth(
-        display=display.astype(np.float32),
-        right_lung=picture.right_lung,
-        left_lung=picture.left_lung,
-        heart=picture.heart,
-        padding=padding,
-        cardiothoracic_ratio=cardiothoracic_ratio(upright),
-    )
 
 
 def _scale(spec: Radiograph) -> _Scale:

@@ -130,6 +130,8 @@ def test_lungs_are_darker_than_heart_and_abdomen() -> None:
         ("F\\R", lambda a: a[::-1].T),
         ("H\\L", lambda a: a[:, ::-1].T),
         ("", lambda a: a),
+        ("A\\F", lambda a: a),
+        ("F\\H", lambda a: a),
     ],
 )
 def test_stored_pixels_lie_as_patient_orientation_says(stated: str, back: object) -> None:
