@@ -1,4 +1,4 @@
-"""The life of jobs in the ledger: scheduled when a study closes, leased, completed, failed, queued again.
+"""The life of jobs in the ledger: leased, completed, failed.
 
 Hides the SQL of domain.job's law. Promises that each UPDATE repeats the law (`WHERE state = ... AND attempt = ...`),
 that a study has one running job at a time, that a job which failed before is claimed alone (a poison image takes
@@ -14,15 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
+from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
-from cxrnode.errors import LeaseLost, NeedsOperator
+from cxrnode.errors import LeaseLost
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import instance_of
 from cxrnode.ledger.schema import (
-    Standing,
-    StudyState,
     deliveries,
     evidence,
     instances,
@@ -30,109 +28,14 @@ from cxrnode.ledger.schema import (
     job_evidence,
     job_members,
     jobs,
-    studies,
     switches,
 )
-from cxrnode.ports import Claim, Completion, KeptEvidence, Membership, Verdict
+from cxrnode.ports import Claim, Completion, KeptEvidence
 
-CONFLICT = "conflict"
 PAUSED = "paused"
 
 
-def close(
-    connection: sa.Connection,
-    membership: Membership,
-    verdicts: Sequence[Verdict],
-    *,
-    models: Sequence[str],
-    destinations: Sequence[str],
-    now: datetime,
-    schedule: bool,
-) -> int | None:
-    """Close a study over exactly this membership; give the number of its job.
-
-    None where an instance came in between, and where `schedule` is false.
-    """
-    study = membership.study_uid
-    closed = connection.execute(
-        studies.update()
-        .where(
-            studies.c.study_uid == study,
-            studies.c.generation == membership.generation,
-            is_state(studies.c.state, StudyState.OPEN),
-        )
-        .values(state=StudyState.CLOSED)
-    )
-    if closed.rowcount == 0:
-        return None
-    note(connection, now, "study", study, "closed", f"{len(membership.instances)} instances")
-    _cancel_replaced(connection, study, now)
-    for verdict in verdicts:
-        connection.execute(instances.update().where(instances.c.id == verdict.row).values(code=verdict.code))
-    if not schedule:
-        return None
-    return _schedule(connection, membership, verdicts, list(models), list(destinations), now)
-
-
-def _schedule(
-    connection: sa.Connection,
-    membership: Membership,
-    verdicts: Sequence[Verdict],
-    models: list[str],
-    destinations: list[str],
-    now: datetime,
-) -> int:
-    parked = _in_conflict(connection, membership.study_uid)
-    added = connection.execute(
-        jobs.insert().values(
-            study_uid=membership.study_uid,
-            generation=membership.generation,
-            state=JobState.PARKED if parked else JobState.SCHEDULED,
-            attempt=0,
-            tries=0,
-            due_at=now,
-            models=models,
-            destinations=destinations,
-            reason=CONFLICT if parked else "",
-            scheduled_at=now,
-        )
-    )
-    job = int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0
-    code_of = {verdict.row: verdict.code for verdict in verdicts}
-    rows = [
-        {"job_id": job, "instance_id": instance.row, "verdict": code_of.get(instance.row, "")}
-        for instance in membership.instances
-    ]
-    if rows:
-        connection.execute(job_members.insert(), rows)
-    note(connection, now, "job", job, "parked" if parked else "scheduled", CONFLICT if parked else "")
-    return job
-
-
-def _conflicts(study: str) -> sa.ColumnElement[bool]:
-    """Rows that came with other pixels under the UID of a current member of the study."""
-    member = instances.alias()
-    uids = sa.select(member.c.sop_instance_uid).where(
-        member.c.study_uid == study, is_state(member.c.standing, Standing.CURRENT)
-    )
-    return instances.c.sop_instance_uid.in_(uids) & (instances.c.standing == Standing.CONFLICT) & instances.c.candidate
-
-
-def _in_conflict(connection: sa.Connection, study: str) -> bool:
-    return connection.execute(sa.select(instances.c.id).where(_conflicts(study)).limit(1)).first() is not None
-
-
-def _cancel_replaced(connection: sa.Connection, study: str, now: datetime) -> None:
-    """Cancel the study's jobs that have not begun or wait for a person: the new closing covers their members."""
-    for state in (JobState.SCHEDULED, JobState.PARKED):
-        replaced = connection.execute(
-            sa.select(jobs.c.id, jobs.c.attempt).where(jobs.c.study_uid == study, is_state(jobs.c.state, state))
-        ).all()
-        for job in replaced:
-            _move(connection, job.id, job.attempt, state, JobEvent.CANCEL, now, ended_at=now)
-
-
-def _move(
+def move(
     connection: sa.Connection,
     job: int,
     attempt: int,
@@ -167,7 +70,7 @@ def claim(
     lost = connection.execute(_lost(now, incarnation, exclusive=exclusive)).all()
     found = lost or _fresh_first(connection.execute(_due(now, limit)).all())
     for job in found:
-        _move(
+        move(
             connection,
             job.id,
             job.attempt,
@@ -264,7 +167,7 @@ def renew(
 
 def complete(connection: sa.Connection, held: Claim, completion: Completion, now: datetime) -> None:
     """Write the job's end with its evidence, outcomes and deliveries; what is already there is left as it is."""
-    _move(
+    move(
         connection,
         held.job,
         held.attempt,
@@ -331,75 +234,17 @@ def _add_evidence(connection: sa.Connection, held: Claim, kept: KeptEvidence, no
 
 def fail(connection: sa.Connection, held: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
     """Schedule the job again, or park it; cancel it where a newer closing has replaced it meanwhile."""
-    replaced = _is_replaced(connection, held.job, held.study_uid)
+    replaced = is_replaced(connection, held.job, held.study_uid)
     # A replaced job is never SCHEDULED, not even within this transaction: the one that replaced it waits there.
     retry = due_at is not None and not replaced
     event, values = (JobEvent.RETRY, {"due_at": due_at}) if retry else (JobEvent.PARK, {})
-    after = _move(
+    after = move(
         connection, held.job, held.attempt, JobState.IN_PROGRESS, event, now, detail=reason, reason=reason, **values
     )
     if replaced:
-        _move(connection, held.job, held.attempt, after, JobEvent.CANCEL, now, ended_at=now)
+        move(connection, held.job, held.attempt, after, JobEvent.CANCEL, now, ended_at=now)
 
 
-def _is_replaced(connection: sa.Connection, job: int, study: str) -> bool:
+def is_replaced(connection: sa.Connection, job: int, study: str) -> bool:
     newer = sa.select(jobs.c.id).where(jobs.c.study_uid == study, jobs.c.id > job, jobs.c.state != JobState.CANCELED)
     return connection.execute(newer.limit(1)).first() is not None
-
-
-def requeue(connection: sa.Connection, job: int, now: datetime) -> None:
-    """Queue a parked or completed job again with all its attempts, and its parked deliveries; settle its conflict.
-
-    Raises NeedsOperator, with nothing changed, for a job in another state and for one that a newer job replaced.
-    """
-    found = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
-    if found is None:
-        raise NeedsOperator("there is no such job", operation="retry the job", subject=str(job), hint=_LOOK)
-    if (JobState(found.state), JobEvent.REQUEUE) not in JOB_TRANSITIONS:
-        raise NeedsOperator(
-            f"it is {found.state}; only a parked or completed job can be retried",
-            operation="retry the job",
-            subject=str(job),
-            hint=_LOOK,
-        )
-    if _is_replaced(connection, job, found.study_uid):
-        raise NeedsOperator(
-            "a newer job of its study replaced it", operation="retry the job", subject=str(job), hint=_LOOK
-        )
-    if found.reason == CONFLICT:
-        connection.execute(instances.update().where(_conflicts(found.study_uid)).values(standing=Standing.SETTLED))
-    _move(
-        connection, job, found.attempt, JobState(found.state), JobEvent.REQUEUE, now,
-        tries=0, due_at=now, reason="", ended_at=None,
-    )  # fmt: skip
-    _requeue_deliveries(connection, job, now)
-
-
-_LOOK = "list the study's jobs with `cxrnode jobs list`"
-
-
-def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> None:
-    of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
-    parked = connection.execute(
-        sa.select(deliveries.c.id).where(
-            deliveries.c.evidence_id.in_(of_job), is_state(deliveries.c.state, DeliveryState.PARKED)
-        )
-    ).scalars()
-    after = DELIVERY_TRANSITIONS[DeliveryState.PARKED, DeliveryEvent.REQUEUE]
-    for row in parked.all():
-        connection.execute(
-            deliveries.update()
-            .where(deliveries.c.id == row, is_state(deliveries.c.state, DeliveryState.PARKED))
-            .values(state=after, tries=0, due_at=now, reason="")
-        )
-        note(connection, now, "delivery", row, DeliveryEvent.REQUEUE)
-
-
-def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:
-    """Let no job be claimed until this is undone; what runs ends. Twice is once."""
-    if paused:
-        changed = connection.execute(insert(switches).values(name=PAUSED, since=now).on_conflict_do_nothing())
-    else:
-        changed = connection.execute(switches.delete().where(switches.c.name == PAUSED))
-    if changed.rowcount:
-        note(connection, now, "node", "jobs", "paused" if paused else "resumed")

@@ -16,7 +16,7 @@ from cxrnode.domain.delivery import Delivery
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
-from cxrnode.ledger import jobs, queries, receiving, sending
+from cxrnode.ledger import closing, jobs, operating, queries, receiving, sending
 from cxrnode.ledger.database import Database
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
 from cxrnode.ports import Claim, Completion, Membership, Verdict
@@ -90,7 +90,7 @@ class SqliteLedger:
     ) -> int | None:
         """Close the study with this membership; give the number of the job, None where there is none."""
         with self._database.writing() as connection:
-            return jobs.close(
+            return closing.close(
                 connection,
                 membership,
                 verdicts,
@@ -227,12 +227,12 @@ class SqliteLedger:
     def requeue_job(self, job: int, now: datetime) -> None:
         """Queue a parked or completed job again, and its parked deliveries. NeedsOperator where that cannot be."""
         with self._database.writing() as connection:
-            jobs.requeue(connection, job, now)
+            operating.requeue(connection, job, now)
 
     def set_paused(self, paused: bool, now: datetime) -> None:
         """Let no job be claimed, or let them be claimed again; instances are still received and kept."""
         with self._database.writing() as connection:
-            jobs.set_paused(connection, paused, now)
+            operating.set_paused(connection, paused, now)
 
     def paused(self) -> bool:
         """Tell whether an operator has paused running jobs."""

@@ -1,0 +1,78 @@
+"""What an operator changes: jobs to try again, and whether jobs run at all.
+
+Hides which deliveries and conflicts go with a job. Promises that what the law does not allow is refused with the
+reason, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
+from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
+from cxrnode.errors import NeedsOperator
+from cxrnode.ledger.closing import CONFLICT, conflicts
+from cxrnode.ledger.history import note
+from cxrnode.ledger.jobs import PAUSED, is_replaced, move
+from cxrnode.ledger.schema import Standing, deliveries, instances, is_state, job_evidence, jobs, switches
+
+
+_LOOK = "list the study's jobs with `cxrnode jobs list`"
+
+
+def requeue(connection: sa.Connection, job: int, now: datetime) -> None:
+    """Queue a parked or completed job again, and its parked deliveries; settle its conflict.
+
+    Raises NeedsOperator, with nothing changed, for a job in another state and for one that a newer job replaced.
+    """
+    found = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
+    if found is None:
+        raise NeedsOperator("there is no such job", operation="retry the job", subject=str(job), hint=_LOOK)
+    if (JobState(found.state), JobEvent.REQUEUE) not in JOB_TRANSITIONS:
+        raise NeedsOperator(
+            f"it is {found.state}; only a parked or completed job can be retried",
+            operation="retry the job",
+            subject=str(job),
+            hint=_LOOK,
+        )
+    if is_replaced(connection, job, found.study_uid):
+        raise NeedsOperator(
+            "a newer job of its study replaced it", operation="retry the job", subject=str(job), hint=_LOOK
+        )
+    if found.reason == CONFLICT:
+        connection.execute(instances.update().where(conflicts(found.study_uid)).values(standing=Standing.SETTLED))
+    move(
+        connection, job, found.attempt, JobState(found.state), JobEvent.REQUEUE, now,
+        tries=0, due_at=now, reason="", ended_at=None,
+    )  # fmt: skip
+    _requeue_deliveries(connection, job, now)
+
+
+def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> None:
+    of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
+    parked = connection.execute(
+        sa.select(deliveries.c.id).where(
+            deliveries.c.evidence_id.in_(of_job), is_state(deliveries.c.state, DeliveryState.PARKED)
+        )
+    ).scalars()
+    after = DELIVERY_TRANSITIONS[DeliveryState.PARKED, DeliveryEvent.REQUEUE]
+    for row in parked.all():
+        connection.execute(
+            deliveries.update()
+            .where(deliveries.c.id == row, is_state(deliveries.c.state, DeliveryState.PARKED))
+            .values(state=after, tries=0, due_at=now, reason="")
+        )
+        note(connection, now, "delivery", row, DeliveryEvent.REQUEUE)
+
+
+def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:
+    """Let no job be claimed until this is undone; what runs ends. Twice is once."""
+    if paused:
+        changed = connection.execute(insert(switches).values(name=PAUSED, since=now).on_conflict_do_nothing())
+    else:
+        changed = connection.execute(switches.delete().where(switches.c.name == PAUSED))
+    if changed.rowcount:
+        note(connection, now, "node", "jobs", "paused" if paused else "resumed")
