@@ -11,12 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pydicom
+from pydicom.charset import default_encoding
 from pydicom.config import RAISE
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import validate_value
 
 from cxrnode.domain.study import Instance
@@ -97,6 +98,9 @@ _MOMENTS = (
     ("SeriesDate", "SeriesTime"),
     ("StudyDate", "StudyTime"),
 )
+_TEXT = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+)
 _NARROW = frozenset({"AS", "CS", "DA", "DS", "TM"})
 _READ = (
     *_EMPTY_IF_MISSING,
@@ -155,15 +159,29 @@ def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: st
 
 
 def copy_element(header: Dataset, target: Dataset, keyword: str) -> None:
-    """Copy one element as the bytes that the source holds; a sequence or a binary value is copied as its value."""
+    """Copy one element as the bytes that the source holds, the items of a sequence as well."""
     tag = Tag(tag_for_keyword(keyword) or 0)
-    held = header.get_item(tag)
-    vr = dictionary_VR(tag)
-    if isinstance(held, RawDataElement) and vr not in {"SQ", "US"} and held.value is not None:
-        # Strings are the same bytes in every transfer syntax; the VR is the dictionary's where the source left it out.
-        target[tag] = held._replace(VR=vr, is_implicit_VR=False, is_little_endian=True, length=len(held.value))
-    else:
-        target[tag] = header[tag]
+    target[tag] = _as_it_stands(header, tag)
+
+
+def _as_it_stands(holder: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
+    """Give an element for explicit VR little endian: text is the same bytes in every transfer syntax."""
+    held, vr = holder.get_item(tag), dictionary_VR(tag)
+    if vr == "SQ":
+        return DataElement(tag, vr, [_item(item) for item in holder[tag].value])
+    if isinstance(held, RawDataElement) and held.value is not None and vr in _TEXT:
+        return held._replace(VR=vr, is_implicit_VR=False, is_little_endian=True, length=len(held.value))
+    return holder[tag]
+
+
+def _item(item: Dataset) -> Dataset:
+    copy = Dataset()
+    for tag in item.keys():  # noqa: SIM118 - a Dataset iterates elements
+        if dictionary_has_tag(tag):
+            copy[tag] = _as_it_stands(item, tag)
+    # What is text in here is bytes already: pydicom is not to decode and encode it again.
+    copy.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=default_encoding)
+    return copy
 
 
 def _is_valid(header: Dataset, keyword: str) -> bool:

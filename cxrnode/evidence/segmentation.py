@@ -43,7 +43,7 @@ def compose_segmentation(
     uid = segmentation_uid(author, source, result, geometry)
     image, moment = headers.stand_in(source), headers.moment_of(header)
     built = _skeleton(author, source, image, result.model, regions, uid)
-    _put_pixels(built, [region.mask for region in regions])
+    put_pixels(built, [region.mask for region in regions])
     _segments_per_frame(built)
     add_geometry(built, header, geometry)
     settle.settle(built, moment)
@@ -103,7 +103,7 @@ def _describe(source: Instance, model: ModelIdentity, number: int, region: Regio
     return description
 
 
-def _put_pixels(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
+def put_pixels(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
     """Pack the planes one after the other, eight pixels a byte, first pixel lowest (PS3.5 8.1.1, D.1)."""
     packed = np.packbits(np.concatenate([plane.ravel() for plane in planes]), bitorder="little").tobytes()
     built.Rows, built.Columns = planes[0].shape
