@@ -66,7 +66,7 @@ class SpoolArchive:
     def sweep(self) -> int:
         """Remove everything in `incoming`; give how many entries that were."""
         swept = 0
-        with os.scandir(self.incoming) as entries:
+        with disk_errors("sweep", self.incoming.name), os.scandir(self.incoming) as entries:
             for entry in entries:
                 _remove(entry)
                 swept += 1
@@ -79,7 +79,8 @@ class SpoolArchive:
 
 def check_floor(folder: Path, floor_bytes: int) -> None:
     """Raise OutOfSpace where the folder's disk has less than `floor_bytes` free."""
-    free = shutil.disk_usage(folder).free
+    with disk_errors("look at the free space", folder.name):
+        free = shutil.disk_usage(folder).free
     if free < floor_bytes:
         happened = f"{free} bytes are free, the floor is {floor_bytes}"
         raise OutOfSpace(happened, operation="keep an instance", subject=folder.name, hint=SPACE_HINT)

@@ -19,7 +19,6 @@ from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import PAUSED, is_replaced, move
 from cxrnode.ledger.schema import Standing, deliveries, instances, is_state, job_evidence, jobs, switches
 
-
 _LOOK = "list the study's jobs with `cxrnode jobs list`"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,15 @@ def test_a_full_disk_keeps_no_half_written_evidence(archive: SpoolArchive, monke
     with pytest.raises(OutOfSpace):
         keep_evidence(archive)
     assert list(archive.incoming.iterdir()) == []
+
+
+def test_a_spool_that_vanished_is_told_without_a_path(archive: SpoolArchive) -> None:
+    """An unmounted disk is a failure of ours, sorted by what happens next."""
+    shutil.rmtree(archive.root)
+    for verb in (archive.check_space, archive.sweep, lambda: keep_evidence(archive)):
+        with pytest.raises(Retryable, match="ENOENT") as caught:
+            verb()
+        assert str(archive.root.parent) not in str(caught.value)
 
 
 def test_two_workers_that_keep_one_uid_end_with_one_object(archive: SpoolArchive) -> None:
