@@ -78,15 +78,11 @@ def test_every_syntax_of_the_phantom_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("syntax", ENCODINGS, ids=NAMES.get)
-@pytest.mark.parametrize("missing", [2, 40, 4000])
+@pytest.mark.parametrize("missing", [10, 40, 4000])
 def test_cut_off_file_is_an_error_in_every_syntax(syntax: str, missing: int, tmp_path: Path) -> None:
     """A decoder fills what is missing with gray or zeros; a radiograph half gray must not reach a model."""
     file = render(replace(SMALL, bits_stored=8, transfer_syntax=syntax)).file
     (tmp_path / "f.dcm").write_bytes(file[:-missing])
-    compressed_tail_is_whole = missing == 2 and syntax in COMPRESSED
-    if compressed_tail_is_whole:
-        missing = 10
-        (tmp_path / "f.dcm").write_bytes(file[:-missing])
     with pytest.raises(Unsuitable) as refused:
         decode(tmp_path / "f.dcm")
     assert refused.value.code == "unreadable"

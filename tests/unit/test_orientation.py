@@ -60,7 +60,8 @@ def test_points_go_where_their_pixels_go(text: str) -> None:
 def test_corners_of_the_picture_stay_corners() -> None:
     """Coordinates are corner based: the far corner is (cols, rows), not one less."""
     assert stated("R", "F").undo_points([(0.0, 0.0)], (10, 20)).tolist() == [[20.0, 0.0]]
-    assert stated("F", "L").undo_points([(10.0, 20.0)], (20, 10)).tolist() == [[10.0, 20.0]] or True
+    assert stated("F", "L").undo_points([(20.0, 10.0)], (20, 10)).tolist() == [[10.0, 20.0]]
+    assert stated("H", "R").undo_points([(20.0, 10.0)], (20, 10)).tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize(
