@@ -285,7 +285,7 @@ def _grain(rng: np.random.Generator, values: Floats, amount: float) -> Floats:
     return np.asarray(values + amount * noise * (0.5 + values), dtype=np.float32)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def draw(subject: Subject, seed: int, rows: int, cols: int, marker: str = "R") -> Picture:
     """Draw a subject on `rows` by `cols` pixels, in the reference arrangement of its view.
 
