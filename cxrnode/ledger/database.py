@@ -200,4 +200,4 @@ def _turned(error: BaseException | None, path: Path) -> CxrnodeError | None:
 
 
 _SPACE = "see 'The disk is full' in docs/operations.md"
-_DISK = "see 'The ledger's disk fails' in docs/operations.md"
+_DISK = "see 'The disk fails' in docs/operations.md"
