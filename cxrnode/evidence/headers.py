@@ -202,7 +202,7 @@ def _is_valid(header: Dataset, keyword: str) -> bool:
 def moment_of(header: Dataset) -> tuple[str, str]:
     """Give the date and time that our objects state: those of the source's content, else of its acquisition or study.
 
-    The clock is not asked: the same input gives the same object on any day (see the decision record). A source without
+    The clock is not asked: the same input gives the same object on any day (docs/decisions/0006). A source without
     any date gives 19000101 and 000000.
     """
     for date_keyword, time_keyword in _MOMENTS:

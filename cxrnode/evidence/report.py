@@ -30,7 +30,7 @@ from cxrnode.evidence.statements import groups_of, notes_of
 SERIES_NUMBER = 7000
 SERIES_DESCRIPTION = "cxrnode report"
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.33"
-"""Comprehensive SR Storage; see the decision record."""
+"""Comprehensive SR Storage; see docs/decisions/0008."""
 
 _Reference = tuple[str, str, str]
 """Series Instance UID, SOP Class UID, SOP Instance UID."""

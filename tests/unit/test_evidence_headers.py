@@ -178,7 +178,7 @@ def test_a_source_without_meta_header_is_read(made, tmp_path):
 
 
 def test_the_moment_is_that_of_the_content_then_of_the_acquisition_then_of_the_study(made, tmp_path):
-    """The decision record says why it is not the clock's."""
+    """docs/decisions/0006 says why it is not the clock's."""
     dates = {
         "ContentDate": "20260105",
         "AcquisitionDate": "20260104",
