@@ -158,6 +158,14 @@ INTENDED_USE_CONCEPT = _private("INTENDEDUSE", "Intended use")
 COMMENT = Code("121106", "DCM", "Comment")
 
 
+def plain(text: str, longest: int = 64) -> str:
+    """Give text of a foreign bundle as ASCII without backslashes, at most as long as its value may be (LO: 64).
+
+    It stands beside the source's text, under whatever character set that is written in.
+    """
+    return text.encode("ascii", "replace").decode("ascii").replace("\\", "/")[:longest]
+
+
 def structure(label: str) -> Structure:
     """Give the structure that a mask's label names; UnknownConcept if the table does not have it."""
     return _known(STRUCTURES, label, "segment label")

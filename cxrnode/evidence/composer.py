@@ -5,6 +5,7 @@ Hides DICOM. Promises the same bytes for the same arguments, in this process and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cxrnode import __version__
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import ModelResult, StudyResult
 from cxrnode.domain.study import Instance
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, SettingsInvalid
 from cxrnode.evidence import report as reports
 from cxrnode.evidence import segmentation as segmentations_
 from cxrnode.evidence.encode import encoded
@@ -20,12 +21,22 @@ from cxrnode.evidence.headers import read_header
 from cxrnode.evidence.identity import Author, segmentation_uid
 from cxrnode.ports import EvidenceObject
 
+_NAME = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
+_OFFSET = re.compile(r"([+-][0-9]{4})?")
+
 
 class EvidenceComposer:
     """Writes SEG and SR under one author."""
 
     def __init__(self, *, device_name: str, timezone_offset: str = "", software_version: str = __version__) -> None:
-        """Name the device (its UID derives from the name) and the zone of local times that state none (`+0100`)."""
+        """Name the device (its UID derives from the name) and the zone of local times that state none (`+0100`).
+
+        Raises SettingsInvalid for a name that is not 1 to 64 printable ASCII characters, or an offset of another form.
+        """
+        if not _NAME.fullmatch(device_name):
+            raise SettingsInvalid("the device name is not 1 to 64 printable ASCII characters without backslash")
+        if not _OFFSET.fullmatch(timezone_offset):
+            raise SettingsInvalid("the time zone offset is not of the form +0100")
         self.author = Author(
             device_name=device_name, software_version=software_version, timezone_offset=timezone_offset
         )

@@ -204,7 +204,8 @@ def _code(name: Code, value: Code, relationship: str) -> Dataset:
 
 
 def _text(name: Code, value: str, relationship: str) -> Dataset:
-    item: Dataset = hd.sr.TextContentItem(name=name, value=value, relationship_type=relationship)
+    text = codes.plain(value, 1024)
+    item: Dataset = hd.sr.TextContentItem(name=name, value=text, relationship_type=relationship)
     return item
 
 

@@ -22,7 +22,7 @@ from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import headers, settle
-from cxrnode.evidence.codes import INTENDED_USE, structure
+from cxrnode.evidence.codes import INTENDED_USE, plain, structure
 from cxrnode.evidence.geometry import add_geometry
 from cxrnode.evidence.identity import Author, region_uid, segmentation_uid, series_uid
 
@@ -69,7 +69,7 @@ def _skeleton(
         manufacturer_model_name="cxrnode",
         software_versions=author.software_version,
         device_serial_number=author.device_name,
-        series_description=f"cxrnode {model.name} segmentation"[:64],
+        series_description=plain(f"cxrnode {model.name} segmentation"),
         content_label=_content_label(model.name),
         content_description=INTENDED_USE,
         content_creator_name=f"{OWN_MANUFACTURER}^",
@@ -86,11 +86,11 @@ def _describe(source: Instance, model: ModelIdentity, number: int, region: Regio
         segmented_property_type=what.kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=model.name,
-            version=model.version,
+            name=plain(model.name),
+            version=plain(model.version),
             family=ARTIFICIAL_INTELLIGENCE,
             source=OWN_MANUFACTURER,
-            parameters={"digest": model.digest, "backend": model.backend},
+            parameters={"digest": model.digest, "backend": plain(model.backend, 256)},
         ),
         tracking_id=what.title,
         tracking_uid=region_uid(source, model, region.label),

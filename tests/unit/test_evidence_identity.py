@@ -16,7 +16,7 @@ import pydicom
 import pytest
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, SettingsInvalid
 from cxrnode.evidence import segmentation, settle
 from tests.evidence_cases import Case, case, composer, kept
 
@@ -198,6 +198,24 @@ def _referenced_segmentations(report):
         for instance in series.ReferencedSOPSequence
         if instance.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4"
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"device_name": ""}, {"device_name": "Röntgen"}, {"device_name": "A\\B"}, {"timezone_offset": "CET"}]
+)
+def test_an_author_that_cannot_be_written_is_refused(wrong):
+    """Before the first object, not in it."""
+    with pytest.raises(SettingsInvalid):
+        composer(**wrong)
+
+
+def test_a_models_foreign_name_is_written_as_ascii(made, tmp_path):
+    """Beside a source's text in any character set."""
+    model = replace(made.result.model, name="Lungenflügel", version="1\\2", backend="gerät")
+    foreign = replace(made, result=replace(made.result, model=model))
+    document = pydicom.dcmread(io.BytesIO(_segmentation(foreign).encoded))
+    assert document.SegmentSequence[0].SegmentAlgorithmName == "Lungenfl?gel"
+    assert b"Lungenfl?gel" in _report(foreign, tmp_path).encoded
 
 
 def test_every_object_has_a_series_of_its_own(made, tmp_path):
