@@ -74,14 +74,15 @@ def compose_report(
 ) -> Dataset:
     """Compose the SR, settled and complete. `all_headers` by row; `segmentations` are kept SEGs by source UID."""
     sources = sources_of(study)
-    segs = {source: [_read_segmentation(path) for path in paths] for source, paths in segmentations.items()}
-    uid = report_uid(
-        author, study, {source: [str(seg.SOPInstanceUID) for seg in found] for source, found in segs.items()}
-    )
+    read = {source: [_read_segmentation(path) for path in paths] for source, paths in segmentations.items()}
+    uids = {source: [str(seg.SOPInstanceUID) for seg in found] for source, found in read.items()}
+    uid = report_uid(author, study, uids)
+    # In the order of their UIDs, however they were handed in: the report's UID does not know an order either.
+    segs = sorted((seg for found in read.values() for seg in found), key=lambda seg: str(seg.SOPInstanceUID))
     groups = groups_of(study)
     tree = report_tree(author, sources, groups, notes_of(study), _frames(segs))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
-    instances = _instances(sources, [seg for found in segs.values() for seg in found])
+    instances = _instances(sources, segs)
     built = _document(author, sources[0], uid, tree)
     _list_references(built, study, instances)
     settle.settle(built, moment)
@@ -162,20 +163,20 @@ def _hierarchy(study_uid: str, instances: Sequence[_Reference]) -> Dataset:
     return item
 
 
-def _frames(segs: Mapping[str, Sequence[Dataset]]) -> dict[str, list[Frame]]:
+def _frames(segs: Sequence[Dataset]) -> dict[str, list[Frame]]:
     """Find the frame of each tracked segment: our SEGs have one frame a segment, in their order."""
     frames: dict[str, list[Frame]] = {}
-    for seg in (seg for found in segs.values() for seg in found):
+    for seg in segs:
         for number, segment in enumerate(seg.SegmentSequence, 1):
             frame = Frame(sop_class_uid=seg.SOPClassUID, sop_instance_uid=seg.SOPInstanceUID, number=number)
             frames.setdefault(str(segment.TrackingUID), []).append(frame)
     return frames
 
 
-def _referenced(study: StudyResult, sources: Sequence[Instance], segs: Mapping[str, Sequence[Dataset]]) -> set[str]:
+def _referenced(study: StudyResult, sources: Sequence[Instance], segs: Sequence[Dataset]) -> set[str]:
     uids = {study.study_uid, codes.PRIVATE_SCHEME_UID, study.predecessor, *(source.uid for source in sources)}
     uids.update(source.description.series_uid for source in sources)
-    for seg in (seg for found in segs.values() for seg in found):
+    for seg in segs:
         uids.update({str(seg.SOPInstanceUID), str(seg.SeriesInstanceUID)})
     uid_series = {series_uid(study.predecessor)} if study.predecessor else set()
     return uids | uid_series

@@ -189,6 +189,21 @@ def test_a_late_lateral_leaves_the_segmentation_as_it_is(made, tmp_path):
     assert _referenced_segmentations(alone) == _referenced_segmentations(with_lateral) != []
 
 
+def test_the_order_of_the_segmentations_does_not_matter(made, tmp_path):
+    """One UID, one content, however the line hands them in."""
+    other = replace(made.result, model=replace(made.result.model, name="other"))
+    writer, study = composer(), made.study()
+    study = replace(study, images=(replace(study.images[0], results=(made.result, other)),))
+    paths = [
+        kept(tmp_path, writer.segmentation(made.source, made.path, result, Geometry.VIEWER))
+        for result in (made.result, other)
+    ]
+    first, second = (
+        writer.report(study, made.paths(), {made.source.uid: order}) for order in (paths, list(reversed(paths)))
+    )
+    assert first.encoded == second.encoded
+
+
 def _referenced_segmentations(report):
     document = pydicom.dcmread(io.BytesIO(report.encoded))
     return [
