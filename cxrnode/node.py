@@ -105,6 +105,7 @@ class Engine:
     def _bells(self) -> list[Bell]:
         bells = [
             Bell(name="close", period_seconds=_POLL_SECONDS, verb=self.line.close_due),
+            Bell(name="compare", period_seconds=_POLL_SECONDS, verb=self.line.compare_recoded),
             Bell(name="run", period_seconds=_POLL_SECONDS, verb=self.line.run_jobs),
         ]
         for destination in self.destinations:

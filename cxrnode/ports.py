@@ -92,11 +92,24 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recoding:
+    """A kept copy of a known instance in another transfer syntax, whose pixels nobody has compared yet."""
+
+    row: int
+    key: str
+    current_key: str
+    study_uid: StudyUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A leased job: the study, its exact membership and verdicts, and the fence."""
 
     job: int
     attempt: int
+    """The fence: only grows."""
+    tries: int
+    """Attempts since it was scheduled or an operator scheduled it again: what the retry policy counts."""
     study_uid: StudyUID
     members: tuple[Instance, ...]
     verdicts: Mapping[int, str]
@@ -191,6 +204,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def recodings(self, *, limit: int) -> Sequence[Recoding]:
+        """Give copies in another transfer syntax that wait to be compared, the oldest first."""
+        ...
+
+    def settle_recoding(self, copy: Recoding, now: datetime, *, same: bool) -> None:
+        """Write what the comparison came to: the same image, whose corrected header counts; or a conflict."""
+        ...
+
     def claim_jobs(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Claim]:
         """Lease due jobs, oldest first. A job that failed before is given alone. Nothing while paused."""
         ...
@@ -263,6 +284,10 @@ class Predictor(Protocol):
 
     def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
         """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost."""
+        ...
+
+    def same_pixels(self, first: Path, second: Path) -> bool:
+        """Tell whether two files hold the same stored values. Raises Unsuitable (not to be decoded), ChildLost."""
         ...
 
 
@@ -348,6 +373,7 @@ __all__ = [
     "Peer",
     "Predictor",
     "Reader",
+    "Recoding",
     "Request",
     "StoreResult",
     "Verdict",

@@ -30,6 +30,7 @@ class Event(StrEnum):
     INSTANCE_REFUSED = "instance_refused"
     SPOOL_SWEPT = "spool_swept"
     INSTANCE_ADOPTED = "instance_adopted"
+    RECODING_SETTLED = "recoding_settled"
     STUDY_CLOSED = "study_closed"
     JOB_CLAIMED = "job_claimed"
     JOB_COMPLETED = "job_completed"

@@ -83,7 +83,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A claimed delivery. `attempt` fences what is marked on it."""
+    """A claimed delivery. `attempt` fences what is marked on it; `tries` is what the retry policy counts."""
 
     row: int
     destination: str
@@ -91,3 +91,4 @@ class Delivery:
     sop_instance_uid: str
     key: str
     attempt: int
+    tries: int = 1

@@ -125,6 +125,7 @@ def _claim_of(connection: sa.Connection, job: sa.Row[Any]) -> Claim:
     return Claim(
         job=job.id,
         attempt=job.attempt + 1,
+        tries=job.tries + 1,
         study_uid=StudyUID(job.study_uid),
         members=tuple(instance_of(row) for row in members),
         verdicts={row.id: row.verdict for row in members},

@@ -111,7 +111,7 @@ def _join(
     if not joins:
         return str(recorded)  # "conflict" and "recoded" are reasons of selection, too
     if study is not None:
-        _describe(connection, description)
+        describe_study(connection, description)
         if not candidate and study.state == StudyState.CLOSED:
             verdict = select(description.facts)
             return verdict.code if isinstance(verdict, NotSuitable) else None
@@ -119,7 +119,7 @@ def _join(
     return None
 
 
-def _describe(connection: sa.Connection, description: Description) -> None:
+def describe_study(connection: sa.Connection, description: Description) -> None:
     """Let the study be found by what its newest header states; what that one leaves out stays."""
     stated = {name: value for name, value in patient_columns(description.patient).items() if value}
     if stated:

@@ -121,4 +121,5 @@ def delivery_of(row: sa.Row[Any], *, claimed: bool = False) -> Delivery:
         sop_instance_uid=row.sop_instance_uid,
         key=row.key,
         attempt=row.attempt + claimed,
+        tries=row.tries + claimed,
     )

@@ -16,10 +16,10 @@ from cxrnode.domain.delivery import Delivery
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
-from cxrnode.ledger import closing, jobs, operating, queries, receiving, sending
+from cxrnode.ledger import closing, jobs, operating, queries, receiving, recoding, sending
 from cxrnode.ledger.database import Database
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
-from cxrnode.ports import Claim, Completion, Membership, Verdict
+from cxrnode.ports import Claim, Completion, Membership, Recoding, Verdict
 
 
 class SqliteLedger:
@@ -99,6 +99,16 @@ class SqliteLedger:
                 now=now,
                 schedule=schedule,
             )
+
+    def recodings(self, *, limit: int) -> Sequence[Recoding]:
+        """Give copies in another transfer syntax that wait to be compared."""
+        with self._database.reading() as connection:
+            return recoding.waiting(connection, limit)
+
+    def settle_recoding(self, copy: Recoding, now: datetime, *, same: bool) -> None:
+        """Write what the comparison came to."""
+        with self._database.writing() as connection:
+            recoding.settle(connection, copy, now, same=same)
 
     def claim_jobs(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Claim]:
         """Lease due jobs."""

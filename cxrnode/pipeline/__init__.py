@@ -14,6 +14,7 @@ from cxrnode.pipeline.composing import Composing
 from cxrnode.pipeline.delivering import Delivering
 from cxrnode.pipeline.plan import Plan
 from cxrnode.pipeline.reception import Reception
+from cxrnode.pipeline.recoding import Comparing
 from cxrnode.pipeline.running import Running, Seen
 from cxrnode.ports import Archive, Clock, Composer, Ledger, Peer, Predictor, Reader
 
@@ -51,9 +52,11 @@ class Line:
             seen=seen,
         )
         delivering = Delivering(plan=plan, archive=archive, ledger=ledger, peer=peer, clock=clock, chance=chance)
+        comparing = Comparing(plan=plan, archive=archive, ledger=ledger, predictor=predictor, clock=clock)
         self.start = reception.start
         self.receive = reception.receive
         self.association_ended = reception.association_ended
+        self.compare_recoded = comparing.compare_recoded
         self.close_due = closing.close_due
         self.run_jobs = running.run_jobs
         self.deliver = delivering.deliver

@@ -59,7 +59,7 @@ class Delivering:
 
     def _delivery_failed(self, delivery: Delivery, destination: Destination, error: Exception, now: datetime) -> None:
         decision = after_failure(
-            error, attempt=delivery.attempt, now=now, policy=self._plan.delivery_policy, chance=self._chance()
+            error, attempt=delivery.tries, now=now, policy=self._plan.delivery_policy, chance=self._chance()
         )
         self._ledger.fail_delivery(delivery, due_at=due(decision), reason=reason(error), now=now)
         tell_failure(

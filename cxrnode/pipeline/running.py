@@ -14,7 +14,7 @@ from cxrnode.domain.job import after_failure
 from cxrnode.domain.judgment import judge
 from cxrnode.domain.selection import CAVEATS, Suitable, select
 from cxrnode.domain.study import Instance
-from cxrnode.errors import LeaseLost, Retryable, Unsuitable
+from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composing
 from cxrnode.pipeline.failure import due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
@@ -60,15 +60,28 @@ class Running:
             return 0
         for claim in claims:
             tell(Event.JOB_CLAIMED, job=claim.job, attempt=claim.attempt, study=claim.study_uid)
+        held = [claim for claim in claims if not self._is_spent(claim)]
         try:
-            answers = self._predict(claims)
+            answers = self._predict(held)
+        except Fatal:
+            # The node stops; its leases die with it, and the next one claims these jobs again.
+            raise
         except Exception as error:  # noqa: BLE001 - a job worker's edge: every failure is the job's, decided in one place
-            for claim in claims:
+            for claim in held:
                 self._job_failed(claim, error)
             return len(claims)
-        for claim in claims:
+        for claim in held:
             self._finish_or_fail(claim, answers)
         return len(claims)
+
+    def _is_spent(self, claim: Claim) -> bool:
+        """Park a job whose every attempt ended without a word: it may be what ended the node each time."""
+        spent = claim.tries > self._plan.job_policy.attempts
+        if spent:
+            self._job_failed(
+                claim, Retryable("its attempts ended without a result", operation="run", subject=claim.study_uid)
+            )
+        return spent
 
     def _predict(self, claims: Sequence[Claim]) -> Mapping[tuple[int, int], ImagePrediction]:
         requests: dict[tuple[int, int], Request] = {}
@@ -149,13 +162,13 @@ class Running:
 
     def _try_again_while_it_may_help(self, claim: Claim, answer: ImagePrediction) -> None:
         transient = [name for name, failure in answer.failed if failure.transient]
-        if transient and claim.attempt < self._plan.job_policy.attempts:
+        if transient and claim.tries < self._plan.job_policy.attempts:
             raise Retryable("a model failed and may do better", operation="predict", subject=transient[0])
 
     def _job_failed(self, claim: Claim, error: Exception) -> None:
         now = self._clock.now()
         decision = after_failure(
-            error, attempt=claim.attempt, now=now, policy=self._plan.job_policy, chance=self._chance()
+            error, attempt=claim.tries, now=now, policy=self._plan.job_policy, chance=self._chance()
         )
         tell_failure(error, decision, now, Event.JOB_RETRIED, Event.JOB_PARKED, job=claim.job, attempt=claim.attempt)
         try:
