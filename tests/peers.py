@@ -71,7 +71,7 @@ def started(name: str, *arguments: object, port: int, log: Path) -> Iterator[sub
         finally:
             process.terminate()
             try:
-                process.wait(5)
+                process.wait(1)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -135,7 +135,8 @@ def start_storescp(folder: Path, *flags: str, ae_title: str = "STORESCP") -> Ite
     """Run DCMTK's storescp, which writes into `folder`; give its port."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    arguments = [*flags, "+xa", "+B", "-aet", ae_title, "-od", folder, port]
+    accepting = () if any(flag.startswith("+x") for flag in flags) else ("+xa",)
+    arguments = [*accepting, *flags, "+B", "-aet", ae_title, "-od", folder, port]
     with started("storescp", *arguments, port=port, log=folder.parent / f"storescp-{port}.log"):
         yield port
 

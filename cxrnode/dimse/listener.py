@@ -131,7 +131,10 @@ class Listener:
         telemetry.tell(Event.LISTENING, aet=self._door.ae_title, address=self._door.host, port=self.port)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """Take no more associations, let the open ones end for `grace_seconds`, then abort them."""
+        """Take no more associations, let objects under way be answered for `grace_seconds`, then abort the rest.
+
+        Returns within 4 s more; only a `receive` that is still busy then is left behind.
+        """
         self._server.stop(grace_seconds)
 
     def _handlers(self) -> list[tuple[object, ...]]:
@@ -145,11 +148,19 @@ class Listener:
         ]
 
     def _check_address(self, event: PeerEvent) -> None:
-        peer = ipaddress.ip_address(_address(event.assoc))
-        if self._networks and not any(peer in network for network in self._networks):
+        if not self._may_enter(_address(event.assoc)):
             event.assoc.acse.send_reject(*_WRONG_ADDRESS)
             self._tell_rejected(event)
             event.assoc.kill()
+
+    def _may_enter(self, address: str) -> bool:
+        if not self._networks:
+            return True
+        try:
+            peer = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(peer in network for network in self._networks)
 
     def _tell_rejected(self, event: PeerEvent) -> None:
         association = event.assoc

@@ -259,6 +259,8 @@ def _status(ask: Callable[[], Dataset], operation: str, subject: str) -> int:
         # pynetdicom's word for an association that ended before the request went out.
         raise AssociationLost(operation=operation, subject=subject) from error
     if "Status" not in answer:
-        # pynetdicom's word for an abort, a closed connection, or no answer in time.
-        raise AssociationLost("the peer did not answer", operation=operation, subject=subject)
+        # pynetdicom's word for an abort, a closed connection, or no answer in time. Orthanc aborts an N-ACTION of an
+        # AE title that it has no entry for.
+        hint = "see 'A destination does not commit' in docs/operations.md" if operation == "N-ACTION" else ""
+        raise AssociationLost("the peer did not answer", operation=operation, subject=subject, hint=hint)
     return int(answer.Status)

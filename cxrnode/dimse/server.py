@@ -23,11 +23,16 @@ from pynetdicom import _config
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from cxrnode import telemetry
 from cxrnode.dimse.contexts import MAXIMUM_PDU
 from cxrnode.dimse.spool import SpoolingProvider
+
+_LONGEST_PDU = 8 * MAXIMUM_PDU
+"""Bytes. Generous to peers that do not keep to what was negotiated, closed to those that claim gigabytes."""
+
+_LOOK_AGAIN_SECONDS = 0.02
 
 _ABORT_SECONDS = 2.0
 """How long an aborted peer may take to close its side before its socket is closed under it."""
@@ -76,6 +81,9 @@ class _Handler(RequestHandler):
         # Thread.run is the one place that every end of an association passes; pynetdicom's events are not.
         run_then = partial(_run_then, association.run, provider, partial(spooling.ended, association))
         association.run = run_then  # type: ignore[method-assign]
+        wrapped = association.dul.socket
+        assert wrapped is not None  # set_socket was called with it
+        wrapped.recv = partial(_read, wrapped)  # type: ignore[method-assign]
         return association
 
 
@@ -85,6 +93,23 @@ def _run_then(run: Callable[[], None], provider: SpoolingProvider, ended: Callab
     finally:
         provider.remove_parts()
         ended()
+
+
+def _read(wrapped: AssociationSocket, count: int) -> bytearray:
+    """Read `count` bytes, fewer where the connection ends. Replaces pynetdicom's loop over 4096 bytes at a time, which
+    takes any length that a peer claims."""
+    if count > _LONGEST_PDU:
+        raise OSError("a PDU longer than was negotiated")
+    data = bytearray(count)
+    view, filled = memoryview(data), 0
+    while wrapped.socket is not None and filled < count:
+        got = wrapped.socket.recv_into(view[filled:])
+        if not got:
+            break
+        filled += got
+    view.release()
+    del data[filled:]
+    return data
 
 
 class _Acceptor(ThreadedAssociationServer):
@@ -153,13 +178,16 @@ class Server:
         self._thread.start()
 
     def stop(self, grace_seconds: float = 0.0) -> None:
-        """Accept no more; let open associations end for `grace_seconds`, then abort them. Returns when all ended."""
+        """Accept no more, let objects under way be answered for `grace_seconds`, then abort every association.
+
+        Returns when their threads have ended, or 4 s later where a request is still being served.
+        """
         if self._acceptor is None:
             return
         acceptor, self._acceptor = self._acceptor, None
         self._address = (self._address[0], int(acceptor.server_address[1]))
         acceptor.shutdown()
-        _join(acceptor.active_associations, grace_seconds)
+        _wait_while_receiving(acceptor, grace_seconds)
         for association in acceptor.active_associations:
             _turn_out(association)
         _join(acceptor.active_associations, _ABORT_SECONDS)
@@ -168,12 +196,22 @@ class Server:
         _join(acceptor.active_associations, _ABORT_SECONDS)
 
 
+def _wait_while_receiving(acceptor: _Acceptor, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(_is_receiving(each) for each in acceptor.active_associations):
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _is_receiving(association: Association) -> bool:
+    return isinstance(association.dimse, SpoolingProvider) and association.dimse.receiving
+
+
 def _turn_out(association: Association) -> None:
     if association.is_established:
         association.abort(block=False)
     else:
         # Ends the wait for a request that may never come; pynetdicom reads it as "none in time".
-        association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
+        association.dul.to_user_queue.put(None)
 
 
 def connected(association: Association) -> socket.socket:

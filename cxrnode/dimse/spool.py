@@ -113,6 +113,17 @@ class SpoolingProvider(DIMSEServiceProvider):
         self._folder = folder
         self._admit = admit
         self._parts: set[Part] = set()
+        self._answering = False
+
+    @property
+    def receiving(self) -> bool:
+        """Whether an object is under way: its bytes still come, or its answer has not gone out."""
+        return bool(self._parts) or self._answering
+
+    def get_msg(self, block: bool = False) -> Any:
+        """Give the next message. Whoever asks for it has answered the one before."""
+        self._answering = False
+        return super().get_msg(block)
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take fragments one by one, so that the file is there before the first byte of the data set."""
@@ -127,7 +138,8 @@ class SpoolingProvider(DIMSEServiceProvider):
             self.assoc.dul.event_queue.put(_INVALID_PDU)
 
     def done_with(self, part: Part) -> None:
-        """Remove the file unless somebody moved it away."""
+        """Remove the file unless somebody moved it away; its answer goes out next."""
+        self._answering = True
         part.remove()
         self._parts.discard(part)
 

@@ -13,12 +13,14 @@ import pytest
 from pydicom.uid import generate_uid
 
 from cxrnode.dimse.contexts import TRANSFER_SYNTAXES
+from cxrnode.dimse.listener import Door
 from cxrnode.dimse.server import Limits
 from cxrnode.dimse.spool import Part
 from cxrnode.errors import NeedsOperator, OutOfSpace, Refused, Retryable
+from cxrnode.phantom import Patient
 from cxrnode.testing import hold_open, send
 from tests import peers
-from tests.fakes.door import NODE, data_set_of, open_door
+from tests.fakes.door import NODE, OpenDoor, data_set_of, open_door
 
 LOSSY_OF_8_BITS = {"1.2.840.10008.1.2.4.50"}
 DCMTK_DOES_NOT_OFFER = "1.2.840.10008.1.2.4.57"
@@ -335,6 +337,11 @@ def test_node_commits_to_nothing(tmp_path):
         modality.close()
 
 
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Relay:
     """A wire to the listener that is cut, or goes silent, after so many bytes from the sender."""
 
@@ -373,3 +380,64 @@ def _copy(source: socket.socket, target: socket.socket, limit: int = 1 << 60) ->
             target.shutdown(socket.SHUT_RDWR)
     except OSError:
         return
+
+
+def test_pdu_of_gigabytes_is_not_read(tmp_path):
+    """A peer that claims a PDU of 4 GB loses its connection before a byte of it is waited for."""
+    with open_door(tmp_path / "node") as door, socket.create_connection(("127.0.0.1", door.port), timeout=5) as liar:
+        liar.sendall(b"\x01\x00\xff\xff\xff\xff")
+        assert liar.recv(1) == b""
+
+
+def test_stop_lets_an_object_under_way_be_answered(tmp_path, radiograph):
+    """With grace, an object that is being kept when the listener stops is answered Success."""
+    path, _ = radiograph()
+    may_return = threading.Event()
+    door = OpenDoor(tmp_path / "node")
+    door.receive = lambda arrival: door.keep(arrival) if may_return.wait(10) else 0xC000
+    listener = door.listener(Door(ae_title=NODE, port=0))
+    listener.start()
+    with ThreadPoolExecutor() as pool:
+        pushed = pool.submit(send, [path], ("127.0.0.1", listener.port, NODE))
+        door.wait_for(lambda: door.arrivals)
+        stopped = pool.submit(listener.stop, 10)
+        while _answers(listener.port):
+            assert not stopped.done()
+        may_return.set()
+        assert pushed.result(10) == [0x0000]
+        stopped.result(10)
+    assert door.path(door.arrivals[0].sop_instance_uid).exists()
+    assert len(door.ended) == 1
+
+
+def test_idle_association_does_not_delay_stop(tmp_path, radiograph):
+    """Grace is for objects under way; an association on which nothing happens is aborted at once."""
+    path, _ = radiograph()
+    door = OpenDoor(tmp_path / "node")
+    listener = door.listener(Door(ae_title=NODE, port=0))
+    listener.start()
+    hold_open([path], ("127.0.0.1", listener.port, NODE))
+    began = time.monotonic()
+    listener.stop(grace_seconds=10)
+    assert time.monotonic() - began < 5
+    assert len(door.ended) == 1
+
+
+def test_no_patient_is_in_a_log_at_debug(tmp_path, radiograph, caplog):
+    """Name, id and birth date planted in the object, first shown to be there, are in no record of any library."""
+    patient = Patient(name="SENTINEL^NAME", patient_id="SENTINEL-ID", birth_date="19010203")
+    path, _ = radiograph(patient=patient)
+    assert all(word in path.read_bytes() for word in (b"SENTINEL^NAME", b"SENTINEL-ID", b"19010203"))
+    caplog.set_level("DEBUG")
+    with open_door(tmp_path / "node") as door:
+
+        def fail(arrival):
+            raise ValueError("SENTINEL^NAME")
+
+        assert send([path], door.address) == [0x0000]
+        door.receive = fail
+        assert send([path], door.address) == [0xC001]
+    assert caplog.records
+    assert not [
+        record for record in caplog.records if "SENTINEL" in str(record.__dict__) or "19010203" in record.getMessage()
+    ]
