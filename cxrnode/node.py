@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrnode import __version__
 from cxrnode.archive import ReferenceArchive, SpoolArchive
@@ -31,7 +32,10 @@ from cxrnode.pixels.header import HeaderReader
 from cxrnode.schedule import Bell, Bells
 from cxrnode.settings import Settings
 from cxrnode.telemetry import Event, tell
-from cxrnode.web.health import Dependency, HealthServer
+from cxrnode.web.dependency import Dependency
+
+if TYPE_CHECKING:
+    from cxrnode.web.health import HealthServer
 
 LEDGER_FILE = "ledger.sqlite"
 _POLL_SECONDS = 0.2
@@ -138,18 +142,25 @@ class Node:
             admit=self.archive.check_space,
             association_ended=self.engine.line.association_ended,
         )
-        web = settings.web
-        self.health = HealthServer(host=web.host, port=web.port, version=__version__, look=self.look)
+        self.health: HealthServer | None = None
 
     def start(self) -> None:
         """Sweep and adopt, listen, then ring the bells and open the health page."""
         self.engine.start()
         self.listener.start()
         self.engine.ring()
-        if self.settings.web.enabled:
-            self.health.start()
+        self._open_health_page()
         aet, incarnation = self.settings.node.ae_title, self.engine.incarnation
         tell(Event.NODE_STARTED, version=__version__, incarnation=incarnation, aet=aet)
+
+    def _open_health_page(self) -> None:
+        """Load the HTTP library only now: the port for DICOM opened first."""
+        from cxrnode.web.health import HealthServer
+
+        web = self.settings.web
+        if web.enabled:
+            self.health = HealthServer(host=web.host, port=web.port, version=__version__, look=self.look)
+            self.health.start()
 
     def wait(self) -> None:
         """Block until `stop` is asked for from a signal, or something Fatal happened, which is raised."""
@@ -161,7 +172,7 @@ class Node:
         """Take no more, then end what runs."""
         self.listener.stop()
         self.engine.stop()
-        if self.settings.web.enabled:
+        if self.health:
             self.health.stop()
         tell(Event.NODE_STOPPED, incarnation=self.engine.incarnation)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 
@@ -66,6 +65,8 @@ def cleaned(mask: Mask, kept_share: float = KEPT_SHARE) -> Mask:
 
 
 def _large_parts(mask: Mask, kept_share: float) -> Mask:
+    from scipy import ndimage  # when it is first needed: the node's port opens before
+
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -76,6 +77,8 @@ def _large_parts(mask: Mask, kept_share: float) -> Mask:
 
 def _without_holes(mask: Mask) -> Mask:
     """Fill what the outside cannot reach. Labelling is many times faster on a large picture than scipy's filling."""
+    from scipy import ndimage  # as above
+
     outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
     return np.asarray(outside != outside[0, 0])[1:-1, 1:-1]
 

@@ -3,7 +3,6 @@
 Hides highdicom. Promises objects that are valid and shown, and the same bytes for the same results.
 """
 
-from cxrnode.evidence.codes import UnknownConcept
 from cxrnode.evidence.composer import EvidenceComposer
 
-__all__ = ["EvidenceComposer", "UnknownConcept"]
+__all__ = ["EvidenceComposer"]

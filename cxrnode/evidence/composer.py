@@ -1,6 +1,7 @@
 """The composer that the line uses: it implements ports.Composer.
 
-Hides DICOM. Promises the same bytes for the same arguments, in this process and in any other.
+Hides DICOM. Promises the same bytes for the same arguments, in this process and in any other, and that highdicom is
+loaded when it is first needed: the node's port opens before.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import ModelResult, StudyResult
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator, SettingsInvalid
-from cxrnode.evidence import report as reports
-from cxrnode.evidence import segmentation as segmentations_
 from cxrnode.evidence.encode import encoded
 from cxrnode.evidence.headers import read_header
 from cxrnode.evidence.identity import Author, segmentation_uid
@@ -44,10 +43,14 @@ class EvidenceComposer:
     @property
     def report_class_uid(self) -> str:
         """SOP Class UID of the reports it writes."""
+        from cxrnode.evidence import report as reports
+
         return reports.SOP_CLASS_UID
 
     def predecessor_of(self, report: Path) -> str:
         """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
+        from cxrnode.evidence import report as reports
+
         return reports.predecessor_of(report)
 
     def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
@@ -58,6 +61,8 @@ class EvidenceComposer:
         self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
     ) -> EvidenceObject | None:
         """Compose the SEG of one model on one source; None where every mask is empty."""
+        from cxrnode.evidence import segmentation as segmentations_
+
         header = read_header(source, path)
         built = segmentations_.compose_segmentation(self.author, source, header, result, geometry)
         if built is None:
@@ -74,12 +79,16 @@ class EvidenceComposer:
 
     def report_uid(self, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
         """Give the SOP Instance UID that `report` would write."""
+        from cxrnode.evidence import report as reports
+
         return reports.report_uid(self.author, study, segmentations)
 
     def report(
         self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
     ) -> EvidenceObject:
         """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: kept SEGs by source UID."""
+        from cxrnode.evidence import report as reports
+
         sources = reports.sources_of(study)
         if not sources:
             raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)

@@ -6,25 +6,13 @@ Hides FastAPI and uvicorn. Promises to answer without waiting for a model, and n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependency:
-    """How one thing that the node needs is: `detail` is a few words for the operator."""
-
-    ok: bool
-    detail: str
-    needed: bool = True
-    """Whether the node is not ready without it."""
-
-
-Look = Callable[[], Mapping[str, Dependency]]
+from cxrnode.web.dependency import Dependency, Look
 
 
 def health_app(version: str, look: Look) -> FastAPI:
