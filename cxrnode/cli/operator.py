@@ -36,11 +36,16 @@ def _ledger() -> Iterator[SqliteLedger]:
 @app.command()
 def status(json: Json = False) -> None:
     """Show at a glance what came in, what waits, what went out, and what needs an operator."""
+    from cxrnode.ledger.database import is_held
+    from cxrnode.node import LEDGER_FILE
+
     with _ledger() as ledger:
         counts, paused = ledger.counts(), ledger.paused()
+    running = is_held(settings().node.state_dir / LEDGER_FILE)
     if json:
-        say_json({**asdict(counts), "paused": paused})
+        say_json({**asdict(counts), "paused": paused, "running": running})
         return
+    say("node: running" if running else "node: NOT RUNNING (`cxrnode serve`)")
     say("PAUSED: instances are received and kept, no job runs (`cxrnode resume`)" if paused else "running jobs: yes")
     say(f"instances: {counts.instances}, the last {_ago(counts.last_received_at)}")
     say(f"studies: {_listed(counts.studies_by_state)}")

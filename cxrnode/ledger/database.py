@@ -126,6 +126,18 @@ def _engine(path: Path) -> sa.Engine:
     return engine
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a node holds the ledger at `path` right now."""
+    try:
+        with Path(f"{path}.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _locked(path: Path) -> int:
     """Hold `<path>.lock` (flock, so that it dies with the process) and make the file for its owner only.
 
