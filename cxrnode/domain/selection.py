@@ -8,6 +8,7 @@ REASONS, and that nothing the node wrote, and no other secondary image, is ever 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +32,8 @@ class ImageFacts:
     """What selection knows of an image, as its header states it; empty or zero where it states nothing.
 
     Text is upper case and stripped. `words` joins the free descriptions of study, series, protocol and
-    processing; `view_codes` and `region_codes` are code values (SCT or SRT).
+    processing, `series_words` those of them that are about the series; `view_codes` and `region_codes` are code values
+    (SCT or SRT).
     """
 
     sop_class_uid: str = ""
@@ -53,6 +55,7 @@ class ImageFacts:
     species: str = ""
     manufacturer: str = ""
     words: str = ""
+    series_words: str = ""
 
 
 class View(StrEnum):
@@ -130,47 +133,61 @@ CAVEATS: dict[str, str] = {
     "detector_plane": "Lengths and areas are at the detector, not corrected for magnification",
 }
 
-_CHEST = re.compile(r"CHEST|THORA|\bTHX\b|LUNG|\bCXR\b|PULMO|POUMON|TORAX")
+_CHEST = re.compile(
+    r"CHEST|CEHST|CHSET|CHESST|(?<![A-Z])CHST|THORA|THROAX|TORAX|TORAC|TORAKS|(?<![A-Z])THX(?![A-Z])|(?<![A-Z])CXR"
+    r"|(?<!P)LUNG|PULMO|POUMON|POLMON|BRUSTKORB|(?<![A-Z])PECHO|PIERSIOW|HRUDNIK|AKCIGER|胸|흉부|ОГК|ГРУДН"
+)
+_SPINE = re.compile(r"(CERVICO|CERVICAL)?[ _-]*THORAC(IC|O)[ _-]*(SPINE|LUMB|VERTEB)|(?<![A-Z])T(HORACIC)?[ _-]*SPINE")
+"""Names the thorax and means the spine."""
 _OTHER_PART = re.compile(
     r"TEETH|TOOTH|DENT|\bJAW|MANDIB|SKULL|\bHEAD|SINUS|ORBIT|\bHAND|WRIST|FINGER|THUMB|FOREARM|ELBOW|HUMERUS|\bARM\b"
     r"|SHOULDER|CLAVIC|SCAPULA|\bHIP|PELVI|FEMUR|FEMORAL|\bKNEE|PATELLA|\bLEG\b|TIBIA|FIBULA|ANKLE|\bFOOT|\bFEET|\bTOE"
     r"|CALCAN|EXTREMITY|SPINE|SACR|COCCY|ABDOMEN|\bKUB\b|BREAST|\bRIB|STERNUM|NECK"
 )
-_ANIMAL = re.compile(r"\b(CANINE|FELINE|EQUINE|BOVINE|AVIAN|DOG|CAT|HORSE|VETERINARY)\b")
-_LATERAL = re.compile(r"\b(LAT|LATERAL|LL|RL|LLAT|RLAT)\b")
-_SPECIAL_VIEW = re.compile(r"\b(LLO|RLO|LPO|RPO|LAO|RAO|LLD|RLD|OBLIQUE|OBL|DECUBITUS|DECUB|LORDOTIC|AXIAL)\b")
-_AP = re.compile(r"\b(AP|ANTERO-?POSTERIOR)\b")
-_PA = re.compile(r"\b(PA|POSTERO-?ANTERIOR)\b")
-_FRONTAL = re.compile(r"\bFRONTAL\b")
-_DERIVED_KIND = re.compile(r"SUBTRACT|BONE|SOFT_?TISSUE|SUPPRESS|CAD|ENERGY|\bSECONDARY\b")
+_NO_PART = re.compile(r"UNKNOWN|UNDEFINED|UNSPECIFIED|NOT SPECIFIED|OTHERS?|NONE|N/?A|ANY|BODY|DEFAULT|[\W_\d]*")
+"""What stands in Body Part Examined where nobody chose one."""
+_ANIMAL = re.compile(
+    r"\b(CANINE(?! TOOTH| TEETH)|FELINE|EQUINE|BOVINE|AVIAN|DOG(?! BITE)|CAT(?! SCAN| SCRATCH)|VETERINARY)\b"
+)
 
-# PS3.16 CID 4010 (View): SCT values and the SRT values they replaced.
+
+def _word(pattern: str) -> re.Pattern[str]:
+    """Match whole words of letters: digits and underscores end a word, as in CHEST_PA2."""
+    return re.compile(rf"(?<![A-Z])({pattern})(?![A-Z])")
+
+
+_LATERAL = _word(r"LAT|LATERALE?|LATERO[ -]?LATERALE?|SEITL(ICH)?|PROFIL|PERFIL|LL|RL|LLAT|RLAT")
+_SPECIAL_VIEW = _word(
+    r"LLO|RLO|LPO|RPO|LAO|RAO|LLD|RLD|OBLIQUES?|OBL|DECUBITUS|DECUB|LORDOTIC|AXIAL|SCHRAEG|SCHRAG|OBLICUA|OBLIQUA"
+)
+_AP = _word(r"A\.?P|ANTERO[ -]?POSTERIOR")
+_PA = _word(r"P\.?A|POSTERO[ -]?ANTERIOR")
+_FRONTAL = _word(r"FRONTALE?|FACE")
+_BEDSIDE = _word(r"PORTABLE|BEDSIDE|MOBILE|SUPINE")
+_DERIVED_KIND = re.compile(r"SUBTRACT|BONE|SOFT[_ ]?TISSUE|SUPPRESS|\bCAD\b|ENERGY|\bSECONDARY\b|HEAT ?MAP|OVERLAY")
+
+# PS3.16 CID 4010 (DX View): SCT values, and the SRT values they replaced.
 _VIEW_OF_CODE: dict[str, View] = {
     "272479007": View.PA,
     "R-10214": View.PA,
+    "R-40888": View.PA,
     "399348003": View.AP,
     "R-10206": View.AP,
     "399033003": View.FRONTAL,
-    "R-10216": View.FRONTAL,
+    "R-10202": View.FRONTAL,
     "399067008": View.LATERAL,
-    "R-10236": View.LATERAL,
+    "R-102CD": View.LATERAL,
     "399173006": View.LATERAL,
-    "R-10228": View.LATERAL,
+    "R-10236": View.LATERAL,
     "399198007": View.LATERAL,
     "R-10232": View.LATERAL,
 }
-# PS3.16 CID 4031 and its predecessors: regions that hold the chest.
+# PS3.16 CID 4009 and 4031: regions that hold the chest, SCT and SRT.
 _CHEST_CODES = frozenset(
     {
-        "816094009",
-        "43799004",
-        "51185008",
-        "T-D3000",
-        "39607008",
-        "T-28000",
-        "417437006",
-        "416550000",
-        "416319003",
+        *("816094009", "51185008", "T-D3000", "43799004", "T-D3200", "39607008", "T-28000", "80891009", "T-32000"),
+        *("417437006", "R-FAB52", "416550000", "R-FAB55", "416775004", "R-FAB56"),
+        *("416152001", "R-FAB53", "416319003", "R-FAB54"),
     }
 )
 
@@ -186,36 +203,65 @@ def select(facts: ImageFacts) -> Suitable | NotSuitable:
 
 
 def view_of(facts: ImageFacts) -> View:
-    """Tell the view from View Position, then the view code, then the orientation, then the descriptions."""
+    """Tell the view from View Position, then the view code, then the orientation, then the descriptions.
+
+    A description of the study is shared by its images ("CHEST PA AND LATERAL"): one that names a frontal and a lateral
+    view tells nothing of this one, and what the series says of itself comes first.
+    """
     stated = _view_in(facts.view_position)
     if stated is not View.UNSTATED:
         return stated
-    if facts.view_codes:
-        return _VIEW_OF_CODE.get(facts.view_codes[0], View.OTHER)
-    if facts.patient_orientation and facts.patient_orientation[0][:1] in {"A", "P"}:
+    codes = [code for code in facts.view_codes if code]
+    if codes:
+        return _VIEW_OF_CODE.get(codes[0], View.OTHER)
+    if _letters(facts) & {"A", "P"}:
         return View.LATERAL
-    return _view_in(facts.words)
+    stated = _view_in(facts.series_words)
+    return stated if stated is not View.UNSTATED else _view_in(facts.words)
 
 
 def _view_in(text: str) -> View:
-    for pattern, view in (
-        (_SPECIAL_VIEW, View.OTHER),
-        (_AP, View.AP),
-        (_PA, View.PA),
-        (_LATERAL, View.LATERAL),
-        (_FRONTAL, View.FRONTAL),
-    ):
-        if pattern.search(text):
-            return view
-    return View.UNSTATED
+    text = _plain(text)
+    frontal = _frontal_in(text)
+    lateral = _LATERAL.search(text) is not None
+    if _SPECIAL_VIEW.search(text):
+        return View.UNSTATED if frontal and lateral else View.OTHER
+    if lateral:
+        return View.UNSTATED if frontal else View.LATERAL
+    if frontal:
+        return frontal
+    return View.AP if _BEDSIDE.search(text) else View.UNSTATED
+
+
+def _frontal_in(text: str) -> View | None:
+    ap, pa = _AP.search(text), _PA.search(text)
+    if (ap and pa) or not (ap or pa):
+        return View.FRONTAL if ap or _FRONTAL.search(text) else None
+    return View.AP if ap else View.PA
+
+
+def _plain(text: str) -> str:
+    """Give text without accents, so that one spelling is enough."""
+    return "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
+
+
+def _letters(facts: ImageFacts) -> set[str]:
+    """Give the principal directions that Patient Orientation states (PS3.3 C.7.6.1.1.1)."""
+    return {value[:1] for value in facts.patient_orientation}
+
+
+def _lies_frontal(facts: ImageFacts) -> bool:
+    """Tell whether the orientation says which side is the patient's right."""
+    letters = _letters(facts)
+    return len(facts.patient_orientation) == 2 and bool(letters & {"L", "R"}) and bool(letters & {"F", "H"})
 
 
 def _caveats(facts: ImageFacts, view: View) -> list[str]:
     said = {
         "ap_view": view is View.AP,
         "view_unstated": view is View.UNSTATED,
-        "body_part_unstated": not (facts.body_part or facts.region_codes or _CHEST.search(facts.words)),
-        "orientation_unstated": len(facts.patient_orientation) != 2,
+        "body_part_unstated": not (_part_of(facts) or _region_codes(facts) or _is_chest(facts.words)),
+        "orientation_unstated": not _lies_frontal(facts),
         "not_calibrated": not facts.spacing,
         "detector_plane": bool(facts.spacing),
     }
@@ -235,7 +281,9 @@ def _modality(facts: ImageFacts) -> str:
 
 
 def _is_radiograph(facts: ImageFacts) -> bool:
-    return facts.sop_class_uid in RADIOGRAPH_CLASSES and facts.modality in RADIOGRAPH_MODALITIES
+    """A secondary capture is a radiograph only where it says so; what CR or DX wrote is one that may forget to."""
+    forgotten = not facts.modality and facts.sop_class_uid != SECONDARY_CAPTURE
+    return facts.sop_class_uid in RADIOGRAPH_CLASSES and (forgotten or facts.modality in RADIOGRAPH_MODALITIES)
 
 
 def _not_human(facts: ImageFacts) -> str:
@@ -244,19 +292,47 @@ def _not_human(facts: ImageFacts) -> str:
 
 
 def _not_chest(facts: ImageFacts) -> str:
-    """Body part, then region code, then the words; where all are silent it may be a chest, and the pixels decide."""
-    if facts.body_part:
-        return "" if _CHEST.search(facts.body_part) else "not_chest"
-    if facts.region_codes:
-        return "" if _CHEST_CODES.intersection(facts.region_codes) else "not_chest"
-    elsewhere = _OTHER_PART.search(facts.words) and not _CHEST.search(facts.words)
-    return "not_chest" if elsewhere else ""
+    """Body part, then region code, then the words; where all are silent it may be a chest, and the pixels decide.
+
+    A body part that is neither a chest nor another known part (a misspelling, another language) is one if the words
+    say so.
+    """
+    part, codes = _part_of(facts), _region_codes(facts)
+    if part and (_is_chest(part) or _OTHER_PART.search(part)):
+        return "" if _is_chest(part) else "not_chest"
+    if not part and codes:
+        return "" if _CHEST_CODES.intersection(codes) else "not_chest"
+    return "" if _words_allow_chest(facts, must_say_so=bool(part)) else "not_chest"
+
+
+def _part_of(facts: ImageFacts) -> str:
+    """Give the body part, empty where it is a word for none."""
+    part = _plain(facts.body_part)
+    return "" if _NO_PART.fullmatch(part) else part
+
+
+def _region_codes(facts: ImageFacts) -> tuple[str, ...]:
+    return tuple(code for code in facts.region_codes if code)
+
+
+def _words_allow_chest(facts: ImageFacts, *, must_say_so: bool) -> bool:
+    """What the series says of itself comes before what it shares with its study ("ABDOMEN SERIES WITH CHEST")."""
+    for words in (_plain(facts.series_words), _plain(facts.words)):
+        if _is_chest(words):
+            return True
+        if _OTHER_PART.search(words):
+            return False
+    return not must_say_so
+
+
+def _is_chest(text: str) -> bool:
+    return _CHEST.search(_SPINE.sub("SPINE", _plain(text))) is not None
 
 
 def _secondary(facts: ImageFacts) -> str:
     """SECONDARY, or DERIVED into another kind of picture; DERIVED\\PRIMARY alone marks a lossy copy of an original."""
     first, second, *rest = (*facts.image_type, "", "")
-    made = first == "DERIVED" and any(_DERIVED_KIND.search(value) for value in rest)
+    made = first == "DERIVED" and any(_DERIVED_KIND.search(value) for value in (*rest, facts.series_words))
     return "secondary" if second == "SECONDARY" or made else ""
 
 

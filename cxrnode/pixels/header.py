@@ -32,13 +32,12 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _CHUNK = 1 << 20
+_SERIES_WORDS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
 _WORDS = (
     "StudyDescription",
-    "SeriesDescription",
-    "ProtocolName",
     "RequestedProcedureDescription",
     "PerformedProcedureStepDescription",
-    "AcquisitionDeviceProcessingDescription",
+    *_SERIES_WORDS,
 )
 
 
@@ -207,8 +206,13 @@ def facts_of(header: Dataset, *, has_pixels: bool) -> ImageFacts:
         spacing=_spacing(header),
         species=_text(header, "PatientSpeciesDescription").upper(),
         manufacturer=_text(header, "Manufacturer"),
-        words=" ".join(text for word in _WORDS if (text := " ".join(_texts(header, word)))),
+        words=_words(header, _WORDS),
+        series_words=_words(header, _SERIES_WORDS),
     )
+
+
+def _words(header: Dataset, keywords: tuple[str, ...]) -> str:
+    return " ".join(text for keyword in keywords if (text := " ".join(_texts(header, keyword))))
 
 
 def _spacing(header: Dataset) -> tuple[float, ...]:
