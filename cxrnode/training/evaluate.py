@@ -8,6 +8,7 @@ intervals (by patient), by source; the worst films come as pictures. The same bu
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What `evaluate` found: by source, and the worst films with the lowest Dice first."""
+    """What `evaluate` found: by source, and the worst films of each source, the lowest Dice first."""
 
     name: str
     version: str
@@ -79,18 +80,14 @@ class Report:
 
     def table(self) -> str:
         """Give the report as a Markdown table: mean [95% interval]."""
-        head = ("source", "structure", "n", "Dice", "IoU")
+        head = ("source", "structure", "n", "Dice", "median Dice", "IoU")
         lines = [head, ("---",) * len(head)]
         for source in self.sources:
             lines += [
-                (source.source, channel, str(one.n), _span(one), _span(source.iou[channel]))
+                (source.source, channel, str(one.n), str(one), f"{one.median:.4f}", str(source.iou[channel]))
                 for channel, one in source.dice.items()
             ]
         return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + _ratio_lines(self.sources))
-
-
-def _span(one: Estimate) -> str:
-    return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
 
 
 def _ratio_lines(sources: Sequence[SourceReport]) -> list[str]:
@@ -102,8 +99,8 @@ def _ratio_line(source: SourceReport) -> str:
         return ""
     return (
         f"\nCardiothoracic ratio, {source.source}, n={source.ratio_error.n} "
-        f"({source.ratio_missing} without an answer): mean absolute error {_span(source.ratio_error)}, "
-        f"bias {_span(source.ratio_bias)}"
+        f"({source.ratio_missing} without an answer): mean absolute error {source.ratio_error}, "
+        f"bias {source.ratio_bias}"
     )
 
 
@@ -119,8 +116,9 @@ def evaluate(
     worst: int = 10,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> Report:
-    """Examine a bundle on one part of the data; with `out`, write report.json, films.jsonl and pictures of the worst.
+    """Examine a bundle on one part of the data.
 
+    With `out`, write report.json, report.md, films.jsonl and pictures of the `worst` films of each source.
     Raises NeedsOperator where the recipe, the data or the part is missing, ModelAltered where the weights are not the
     pinned ones.
     """
@@ -195,8 +193,12 @@ def summarise(network: Network, part: str, readings: Sequence[Reading], worst: i
         digest=network.card.digest,
         part=part,
         sources=tuple(_source_report(source, films) for source, films in by_source.items()),
-        worst=tuple(sorted(readings, key=lambda one: (one.worst_dice, one.name))[:worst]),
+        worst=tuple(one for films in by_source.values() for one in sorted(films, key=_badness)[:worst]),
     )
+
+
+def _badness(one: Reading) -> tuple[float, str]:
+    return one.worst_dice, one.name
 
 
 def _sources(readings: Iterable[Reading]) -> set[str]:
@@ -238,8 +240,11 @@ def _write(out: Path, result: Report, readings: Sequence[Reading], network: Netw
     lines = "".join(json.dumps(asdict(one)) + "\n" for one in readings)
     (out / "films.jsonl").write_text(lines, encoding="utf-8")
     place = {(example.source, example.name): example for example in chosen}
-    for rank, one in enumerate(result.worst, start=1):
-        _draw_worst(out / f"worst_{rank:02d}_{one.source}_{one.name}.png", network, place[one.source, one.name], one)
+    ranks: Counter[str] = Counter()
+    for one in result.worst:
+        ranks[one.source] += 1
+        path = out / f"worst_{one.source}_{ranks[one.source]:02d}_{one.name}.png"
+        _draw_worst(path, network, place[one.source, one.name], one)
 
 
 def _draw_worst(path: Path, network: Network, example: Example, one: Reading) -> None:

@@ -18,15 +18,16 @@ DRAWS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over `n` films with the bounds of its 95% confidence interval."""
+    """A mean over `n` films with the bounds of its 95% confidence interval, and the median."""
 
     n: int
     mean: float
     low: float
     high: float
+    median: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}] n={self.n}"
+        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 def dice(said: Mask, truth: Mask) -> float:
@@ -53,4 +54,5 @@ def estimate(values: Sequence[float], patients: Sequence[str], seed: int = 0) ->
     picks = np.random.default_rng(seed).integers(0, len(sums), (DRAWS, len(sums)))
     means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(n=len(values), mean=float(np.mean(values)), low=float(low), high=float(high))
+    middle, centre = float(np.mean(values)), float(np.median(values))
+    return Estimate(n=len(values), mean=middle, low=float(low), high=float(high), median=centre)

@@ -197,7 +197,7 @@ def test_a_trained_bundle_is_evaluated_with_counts_and_intervals(data: Path, tmp
     assert jsrt.dice["heart"].low <= jsrt.dice["heart"].mean <= jsrt.dice["heart"].high
     assert report == again
     assert json.loads((tmp_path / "seen" / "report.json").read_text())["digest"] == report.digest
-    assert len(list((tmp_path / "seen").glob("worst_*.png"))) == 2
+    assert len(list((tmp_path / "seen").glob("worst_*.png"))) == len(report.worst) <= 4
 
 
 def test_an_unknown_model_is_named_with_those_there_are(tmp_path: Path) -> None:
