@@ -130,7 +130,7 @@ def _checked_weights(path: Path, card: BundleCard) -> bytes:
             f"the weights have SHA-256 {found[:12]}..., pinned is {card.weights_sha256[:12]}...",
             operation="verify bundle",
             subject=card.name,
-            hint="put the released bundle back, or pin the new weights if they are meant: docs/operations.md",
+            hint="put the released bundle back, or see docs/operations.md, Pinning new weights",
         )
     return content
 
