@@ -62,7 +62,6 @@ def _ledger(path: Path) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     spool_of(settings).check_space()
     return f"{settings.node.state_dir} is above its floor of free space"
 

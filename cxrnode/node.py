@@ -131,7 +131,6 @@ class Node:
     def __init__(self, settings: Settings, *, preview: bool = False, seen: Seen | None = None) -> None:
         """Compose it; nothing runs yet. `preview` and `seen` are for the demo's picture."""
         self.settings = settings
-        settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.archive = spool_of(settings)
         self.engine = Engine(settings, self.archive, preview=preview, seen=seen)
         self.listener = Listener(

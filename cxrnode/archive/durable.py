@@ -38,6 +38,19 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner only, and bring their names to disk.
+
+    One that exists is brought there too: a run that was killed may have made it just before. One that lies in a folder
+    which we may not read was made by somebody else, long ago.
+    """
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    with suppress(PermissionError):
+        sync_folder(path.parent)
+
+
 class Folders:
     """Makes the folders below one root, each durable before it is used. Threads may share it.
 
@@ -46,10 +59,9 @@ class Folders:
     """
 
     def __init__(self, root: Path) -> None:
-        """Work below `root`, which is made for its owner only where it is missing."""
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(root.parent)
+        """Work below `root`, which is made for its owner only where it is missing, as is the folder above it."""
+        make_folder(root.parent)
+        make_folder(root)
         self._root = root
         self._on_disk: set[str] = set()
 
