@@ -104,11 +104,18 @@ class RetrySettings(_Section):
         )
 
 
+class DeliveryRetrySettings(RetrySettings):
+    """The same for deliveries, with more patience: an archive may be down for a night."""
+
+    # A default of its own, so that a file which changes only the seconds does not change this.
+    attempts: int = Field(default=20, ge=1)
+
+
 class LineSettings(_Section):
     """Leases and retries."""
 
     jobs: RetrySettings = RetrySettings()
-    deliveries: RetrySettings = RetrySettings(attempts=20)
+    deliveries: DeliveryRetrySettings = DeliveryRetrySettings()
     job_lease_seconds: Seconds = 60.0
     delivery_lease_seconds: Seconds = 300.0
     commitment_wait_seconds: Seconds = 300.0

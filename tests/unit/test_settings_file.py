@@ -93,7 +93,7 @@ def test_the_file_as_it_is_differs_from_the_defaults_in_the_state_folder_only(lo
     loaded = load_text(DOCUMENTED.read_text(encoding="utf-8"))
     assert loaded.node.state_dir == Path("/var/lib/cxrnode")
     monkeypatch.delenv("CXRNODE_CONFIG")
-    assert loaded == Settings(node={"state_dir": "/var/lib/cxrnode"})
+    assert loaded.model_dump() == Settings(node={"state_dir": "/var/lib/cxrnode"}).model_dump()
 
 
 def test_the_file_with_everything_in_force_is_accepted(load_text):
@@ -121,6 +121,11 @@ def test_two_destinations_of_one_name_are_refused(load_text):
     one = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
     with pytest.raises(SettingsInvalid, match="two destinations are called 'pacs'"):
         load_text(one + one)
+
+
+def test_changing_one_wait_of_deliveries_leaves_their_attempts_as_they_are(load_text):
+    """A section that is there for one setting keeps the defaults of the others."""
+    assert load_text("[line.deliveries]\nfirst_seconds = 1\n").line.deliveries.attempts == 20
 
 
 def test_a_variable_wins_over_the_file(load_text, monkeypatch):
