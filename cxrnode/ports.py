@@ -33,6 +33,10 @@ class Reader(Protocol):
         """Read the header up to the pixels and digest the bytes. Never raises for bad content: see `unreadable`."""
         ...
 
+    def sender_of(self, path: Path) -> Sender:
+        """Give who sent a kept file, as its file meta says; titles of ADOPTED where it does not."""
+        ...
+
 
 class Archive(Protocol):
     """Bytes on disk. A key names kept bytes for good and is relative to the archive."""

@@ -168,5 +168,9 @@ class SpoolingProvider(DIMSEServiceProvider):
             sop_instance_uid=message.command_set.AffectedSOPInstanceUID,
             transfer_syntax=context.transfer_syntax[0],
         )
+        # PS3.10 Table 7.1-1: whoever finds the file without its row still knows how it came.
+        meta.SendingApplicationEntityTitle = str(self.assoc.requestor.ae_title).strip()
+        asked: Any = self.assoc.requestor.primitive
+        meta.ReceivingApplicationEntityTitle = str(asked.called_ae_title).strip()
         part.write(b"\x00" * 128 + b"DICM")
         write_file_meta_info(part, meta)  # type: ignore[arg-type]

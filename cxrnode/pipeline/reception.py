@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from threading import Lock
 
-from cxrnode.domain.identity import AETitle, InstanceUID, StudyUID
+from cxrnode.domain.identity import InstanceUID, StudyUID
 from cxrnode.domain.selection import is_candidate
-from cxrnode.domain.study import Arrival, Recorded, Sender
+from cxrnode.domain.study import Arrival, Recorded
 from cxrnode.errors import Refused
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell
@@ -18,8 +18,6 @@ from cxrnode.telemetry import Event, tell
 SUCCESS = 0x0000
 MISMATCH = 0xA900
 """Data Set does not match SOP Class (PS3.4 B.2.3)."""
-
-_NOBODY = Sender(calling_ae=AETitle("ADOPTED"), called_ae=AETitle("ADOPTED"), address="", association="")
 
 
 class Reception:
@@ -43,15 +41,16 @@ class Reception:
             self._adopt(key)
 
     def _adopt(self, key: str) -> None:
+        sender = self._reader.sender_of(self._archive.path(key))
         arrival = Arrival(
             path=self._archive.path(key),
             sop_class_uid="",
             sop_instance_uid=InstanceUID(""),
             transfer_syntax_uid="",
-            sender=_NOBODY,
+            sender=sender,
         )
         description = self._reader.describe(arrival)
-        self._ledger.record(description, _NOBODY, key, self._clock.now(), candidate=is_candidate(description.facts))
+        self._ledger.record(description, sender, key, self._clock.now(), candidate=is_candidate(description.facts))
         tell(Event.INSTANCE_ADOPTED, instance=description.sop_instance_uid)
 
     def receive(self, arrival: Arrival) -> int:

@@ -21,9 +21,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
 
-from cxrnode.domain.identity import InstanceUID, SeriesUID, StudyUID
+from cxrnode.domain.identity import AETitle, InstanceUID, SeriesUID, StudyUID, ae_title
 from cxrnode.domain.selection import ImageFacts
-from cxrnode.domain.study import Arrival, Description, Patient
+from cxrnode.domain.study import Arrival, Description, Patient, Sender
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
@@ -32,6 +32,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _CHUNK = 1 << 20
+_ADOPTED = AETitle("ADOPTED")
+"""Both AE titles of a file that does not say how it came."""
 _SERIES_WORDS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
 _WORDS = (
     "StudyDescription",
@@ -53,6 +55,15 @@ class HeaderReader:
         except Exception:  # noqa: BLE001 - pydicom raises whatever a broken header makes it stumble on
             return _unreadable(arrival, "unreadable_header")
         return _described(arrival, *opened)
+
+    def sender_of(self, path: Path) -> Sender:
+        """Give who sent a kept file: Sending and Receiving Application Entity Title (PS3.10 Table 7.1-1)."""
+        try:
+            meta = pydicom.filereader.read_file_meta_info(path)
+            titles = [ae_title(_text(meta, f"{role}ApplicationEntityTitle")) for role in ("Sending", "Receiving")]
+        except Exception:  # noqa: BLE001 - a file without meta, or with titles that are none
+            titles = [_ADOPTED, _ADOPTED]
+        return Sender(calling_ae=titles[0], called_ae=titles[1], address="", association="")
 
 
 class _NotDicom(Exception):
@@ -142,8 +153,18 @@ def _invented(path: Path) -> str:
 
 
 def _bytes_digest(path: Path) -> str:
+    """Digest the data set: file meta information is the keeper's, not the sender's."""
     with path.open("rb") as file:
+        file.seek(_data_set_offset(file))
         return _digest_of(file) or hashlib.sha256().hexdigest()
+
+
+def _data_set_offset(file: BinaryIO) -> int:
+    """Give where the data set begins (PS3.10 7.1): after the preamble and as much as the group length says."""
+    head = file.read(144)
+    if len(head) < 144 or head[128:132] != b"DICM" or head[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        return 0
+    return 144 + int(struct.unpack("<L", head[140:144])[0])
 
 
 def _text(header: Dataset, keyword: str) -> str:
