@@ -105,7 +105,7 @@ class RetrySettings(_Section):
 
 
 class DeliveryRetrySettings(RetrySettings):
-    """The same for deliveries, with more patience: an archive may be down for a night."""
+    """The same for deliveries, with more patience."""
 
     # A default of its own, so that a file which changes only the seconds does not change this.
     attempts: int = Field(default=20, ge=1)
