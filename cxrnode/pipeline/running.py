@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cxrnode.domain.finding import ImagePrediction, ImageResult, ModelResult, RefusedImage, summary_of
 from cxrnode.domain.job import after_failure
 from cxrnode.domain.judgment import judge
-from cxrnode.domain.selection import CAVEATS, Suitable, select
+from cxrnode.domain.selection import CAVEATS, NotSuitable, select
 from cxrnode.domain.study import Instance
 from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composing
@@ -137,12 +137,13 @@ class Running:
     def _judge(self, claim: Claim, member: Instance, answer: ImagePrediction | None) -> ImageResult | RefusedImage:
         if answer is None:
             return RefusedImage(source=member, code=claim.verdicts[member.row])
+        self._try_again_while_it_may_help(claim, answer)
         if answer.failure:
             return RefusedImage(source=member, code=answer.failure.code)
         suitable = select(member.facts)
-        assert isinstance(suitable, Suitable)  # closing gave it an empty verdict by the same rule
+        if isinstance(suitable, NotSuitable):  # the rules were other ones when the study closed
+            return RefusedImage(source=member, code=suitable.code)
         missing = [(name, failure.code) for name, failure in answer.failed]
-        self._try_again_while_it_may_help(claim, answer)
         upright = orientation.of(member.facts.patient_orientation)
         results: list[ModelResult] = []
         for prediction in answer.predictions:
@@ -161,7 +162,8 @@ class Running:
         )
 
     def _try_again_while_it_may_help(self, claim: Claim, answer: ImagePrediction) -> None:
-        transient = [name for name, failure in answer.failed if failure.transient]
+        failures = [*answer.failed, *([("image", answer.failure)] if answer.failure else [])]
+        transient = [name for name, failure in failures if failure.transient]
         if transient and claim.tries < self._plan.job_policy.attempts:
             raise Retryable("a model failed and may do better", operation="predict", subject=transient[0])
 

@@ -42,7 +42,7 @@ SENDER = Sender(calling_ae=AETitle("CR1"), called_ae=AETitle("CXRNODE"), address
 class Bench:
     """A line on a real disk, without a network."""
 
-    def __init__(self, folder: Path, ledger: SqliteLedger) -> None:
+    def __init__(self, folder: Path, ledger: SqliteLedger, predictor: FakePredictor | None = None) -> None:
         self.archive = SpoolArchive(folder / "spool", floor_bytes=0)
         self.ledger, self.clock = ledger, FakeClock()
         self.line = Line(
@@ -50,7 +50,7 @@ class Bench:
             archive=self.archive,
             ledger=ledger,
             reader=HeaderReader(),
-            predictor=FakePredictor(),
+            predictor=predictor or FakePredictor(),
             composer=FakeComposer(),
             peer=FakePeer(),
             clock=self.clock,

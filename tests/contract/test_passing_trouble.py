@@ -1,0 +1,47 @@
+"""Trouble that passes: an image that could not be read once is read again, not refused for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cxrnode.domain.finding import Failure, ImagePrediction
+from cxrnode.domain.job import JobState
+from cxrnode.ledger import SqliteLedger
+from cxrnode.ports import Request
+from tests.contract.test_recoding import FILM, Bench
+from tests.fakes.predictor import FakePredictor
+
+
+class _Flaky(FakePredictor):
+    """Fails on whole images for its first `times` calls."""
+
+    def __init__(self, times: int, *, transient: bool) -> None:
+        super().__init__()
+        self.left, self.transient = times, transient
+
+    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
+        """Fail, or answer."""
+        if self.left == 0:
+            return super().predict(requests, alive)
+        self.left -= 1
+        failure = Failure(code="unreadable", transient=self.transient)
+        return tuple(ImagePrediction(failure=failure) for _ in requests)
+
+
+@pytest.mark.parametrize(
+    ("transient", "times", "code"), [(True, 1, ""), (True, 3, "unreadable"), (False, 1, "unreadable")]
+)
+def test_an_image_is_refused_only_when_trying_again_cannot_help(
+    tmp_path: Path, ledger: SqliteLedger, *, transient: bool, times: int, code: str
+) -> None:
+    """A passing failure is tried again while there are attempts; a lasting one is the answer at once."""
+    bench = Bench(tmp_path, ledger, _Flaky(times, transient=transient))
+    bench.take(FILM)
+    for _ in range(5):
+        bench.clock.move(900)
+        bench.line.run_jobs()
+    assert bench.states() == [JobState.COMPLETED]
+    assert [outcome.code for outcome in ledger.outcomes()] == [code]
