@@ -13,14 +13,14 @@ from dataclasses import dataclass
 class TrainOptions:
     """How long, how large, how fast; `device` is auto, cpu or cuda."""
 
-    steps: int = 6000
+    steps: int = 4000
     minutes: float | None = None
     batch: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     average: float = 0.998
-    validate_every: int = 200
-    patience: int = 20
+    validate_every: int = 250
+    patience: int = 40
     seed: int = 20240601
     threads: int = 2
     device: str = "auto"
