@@ -2,7 +2,7 @@
 
 Hides Typer and Rich from every other room. Promises that `cxrnode --help` loads no heavy library (each command
 imports what it needs when it runs), that --json prints one JSON document, and these exit codes: 0 done, 1 something
-in the work failed or needs an operator, 2 the command line or the settings are wrong.
+in the work failed or needs an operator, 2 the command line or the settings are wrong, 130 stopped by SIGINT.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+STOPPED = 130
+"""Exit code after SIGINT, as shells have it: 128 and the number of the signal."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 
 
@@ -53,6 +56,11 @@ def settings() -> Settings:
 def say(text: str = "") -> None:
     """Print a line for a person, or for a script."""
     sys.stdout.write(f"{text}\n")
+
+
+def say_aside(text: str) -> None:
+    """Print a line beside the output, on standard error."""
+    sys.stderr.write(f"{text}\n")
 
 
 def say_json(document: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.cli.app import STOPPED, Json, app, say, say_aside, say_json, say_table, settings
 from cxrnode.domain.selection import REASONS
 from cxrnode.errors import NeedsOperator
 
@@ -31,43 +31,42 @@ def replay(
     in_force = settings()
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
     run = Replay(in_force, sources, out, destinations=to or (), overlays=overlays)
-    with progress_bar(silent=json) as report:
-        summary = run.run(report)
+    try:
+        with progress_bar(silent=json) as report:
+            summary = run.run(report)
+    except KeyboardInterrupt as stopped:
+        say_aside("stopped; give the same command again to go on from here")
+        raise typer.Exit(STOPPED) from stopped
     if json:
         say_json(_as_json(summary))
     else:
         _say_summary(summary, out)
-    if summary.parked or summary.unopened:
+    if summary.parked or summary.unopened or summary.undelivered:
         raise typer.Exit(1)
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
     return {
         "outcomes": dict(summary.outcomes),
-        "duplicates": summary.duplicates,
         "unopened": summary.unopened,
         "parked": summary.parked,
+        "undelivered": summary.undelivered,
         "findings": str(summary.findings),
     }
 
 
 def _say_summary(summary: Summary, out: Path) -> None:
     rows = [
-        (count, "analysed" if outcome == "analysed" else f"not analysed: {_reason(outcome)}")
+        (count, f"not analysed: {REASONS[outcome].text}" if outcome in REASONS else outcome)
         for outcome, count in summary.outcomes.most_common()
     ]
-    say_table("Outcomes", ("images", "outcome"), rows)
-    if summary.duplicates:
-        say(f"{summary.duplicates} files held what another file had already brought")
+    say_table("Outcomes", ("files", "outcome"), rows)
     for line in summary.unopened:
         say(f"could not be opened: {line}")
-    if summary.parked:
-        say(f"{summary.parked} jobs are parked: CXRNODE_NODE__STATE_DIR={out / '.cxrnode'} cxrnode jobs list")
+    for count, what in ((summary.parked, "jobs"), (summary.undelivered, "deliveries")):
+        if count:
+            say(f"{count} {what} are parked: CXRNODE_NODE__STATE_DIR={out / '.cxrnode'} cxrnode jobs list")
     say(f"table: {summary.findings}")
-
-
-def _reason(code: str) -> str:
-    return REASONS[code].text if code in REASONS else code
 
 
 @app.command()

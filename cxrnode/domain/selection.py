@@ -97,6 +97,7 @@ REASONS: dict[str, Reason] = {
     "too_small": Reason(text=f"it has fewer than {SMALLEST_SIDE} rows or columns", candidate=True),
     "unreadable": Reason(text="its pixels cannot be decoded", candidate=True),
     "recoded": Reason(text="the same image is here in another transfer syntax", candidate=False),
+    "replaced": Reason(text="a corrected header of the same image took its place", candidate=False),
     "conflict": Reason(text="the same SOP Instance UID came with other pixels", candidate=True),
     "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
     "no_model": Reason(text="no model is enabled for its source", candidate=True),

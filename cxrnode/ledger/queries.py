@@ -46,9 +46,6 @@ from cxrnode.ledger.views import (
 PAGE = 500
 """Instances read in one transaction while walking over all of them."""
 
-_SHOWN = (Standing.CURRENT, Standing.RECODED, Standing.CONFLICT, Standing.SETTLED)
-"""What the table of findings shows, beside recoded copies that were compared: all but headers that were corrected."""
-
 _PATIENT = (studies.c.patient_id, studies.c.patient_name, studies.c.accession_number, studies.c.study_date)
 
 
@@ -246,10 +243,7 @@ def _oldest(connection: sa.Connection, table: sa.Table, state: JobState | Delive
 def outcomes_after(connection: sa.Connection, row: int) -> list[InstanceView]:
     """Give the next page of instances in the order they came, after the one numbered `row`."""
     found = connection.execute(
-        sa.select(instances)
-        .where(instances.c.id > row, instances.c.standing.in_(_SHOWN) | (instances.c.code == "recoded"))
-        .order_by(instances.c.id)
-        .limit(PAGE)
+        sa.select(instances).where(instances.c.id > row).order_by(instances.c.id).limit(PAGE)
     ).all()
     last = _last_evidence(connection, {one.study_uid for one in found if one.study_uid})
     return [_instance_view(one, last.get(one.study_uid, ())) for one in found]
@@ -274,6 +268,9 @@ def _last_evidence(connection: sa.Connection, of: Iterable[str]) -> Mapping[str,
 
 def _instance_view(row: sa.Row[Any], stated: Iterable[sa.Row[Any]]) -> InstanceView:
     reports = [one.key for one in stated if one.kind.startswith("SR")]
+    corrected = row.standing == Standing.REPLACED and row.code != "recoded"
+    if corrected:
+        stated, reports = (), []  # the evidence is the newer header's
     return InstanceView(
         row=row.id,
         key=row.key,
@@ -284,8 +281,8 @@ def _instance_view(row: sa.Row[Any], stated: Iterable[sa.Row[Any]]) -> InstanceV
         modality=row.facts.get("modality", ""),
         patient=patient_of(row),
         received_at=row.received_at,
-        code=row.code,
-        summary=row.summary,
+        code="replaced" if corrected else row.code,
+        summary=None if corrected else row.summary,
         segmentations=tuple(one.key for one in stated if one.source == row.sop_instance_uid),
         report=reports[0] if reports else "",
     )

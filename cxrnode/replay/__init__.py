@@ -21,7 +21,8 @@ from cxrnode.domain.study import Arrival, Instance, Sender
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.overlay import overlay
 from cxrnode.node import Engine
-from cxrnode.replay.findings import write_findings
+from cxrnode.pixels.header import HeaderReader
+from cxrnode.replay.findings import Aside, write_findings
 from cxrnode.replay.sources import found
 from cxrnode.settings import Settings
 
@@ -40,17 +41,18 @@ class Stand:
     jobs: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a replay came to."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Rows of findings.csv by outcome: `analysed`, or a code of selection.REASONS."""
-    duplicates: int = 0
-    """Files whose very content another file had already brought."""
+    """Rows of findings.csv by outcome: `analysed`, a code of selection.REASONS, `duplicate` or `not opened`."""
     unopened: list[str] = field(default_factory=list)
     """Files that could not be opened, with the reason."""
     parked: int = 0
+    """Jobs that wait for an operator."""
+    undelivered: int = 0
+    """Deliveries that wait for an operator."""
     findings: Path = Path()
 
 
@@ -74,7 +76,7 @@ class Replay:
         self._engine = Engine(
             _adapted(settings, self._work, destinations), self._archive, preview=overlays, seen=self._draw
         )
-        self._summary = Summary()
+        self._asides: list[Aside] = []
 
     def run(self, report: Callable[[Stand], None]) -> Summary:
         """Read every file, then run the line until nothing is left to do; `report` is told of the progress."""
@@ -90,7 +92,7 @@ class Replay:
     def _feed(self, report: Callable[[Stand], None]) -> None:
         """Record what is not recorded yet: a study closes only when all of the source has been read."""
         files = 0
-        for chunk in _chunks(found(self._sources, self._work / "extracted"), _CHUNK):
+        for chunk in _chunks(found(self._sources, self._out, self._work / "extracted"), _CHUNK):
             unknown = set(self._engine.ledger.unknown_keys([str(path) for path in chunk]))
             for path in chunk:
                 if str(path) in unknown:
@@ -100,14 +102,16 @@ class Replay:
         self._engine.line.association_ended(_REPLAY.association)
 
     def _receive(self, path: Path) -> None:
+        arrival = Arrival(
+            path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=_REPLAY
+        )
         try:
-            arrival = Arrival(
-                path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=_REPLAY
-            )
             self._engine.line.receive(arrival)
-            self._summary.duplicates += bool(self._engine.ledger.unknown_keys([str(path)]))
+            if self._engine.ledger.unknown_keys([str(path)]):
+                self._asides.append(_duplicate(path, HeaderReader().describe(arrival).sop_instance_uid))
         except OSError as error:
-            self._summary.unopened.append(f"{path}: {error.strerror}")
+            reason = error.strerror or type(error).__name__
+            self._asides.append(Aside(file=path, outcome="not opened", reason=reason))
 
     def _until_done(self, report: Callable[[Stand], None]) -> None:
         while not self._engine.stopped.wait(0.2):
@@ -132,10 +136,18 @@ class Replay:
         (folder / f"{source.uid}.png").write_bytes(picture)
 
     def _summed_up(self) -> Summary:
-        self._summary.findings = self._out / "findings.csv"
-        self._summary.outcomes = write_findings(self._engine.ledger.outcomes(), self._out, self._summary.findings)
-        self._summary.parked = self._engine.ledger.counts().jobs_parked
-        return self._summary
+        table, counts = self._out / "findings.csv", self._engine.ledger.counts()
+        return Summary(
+            outcomes=write_findings(self._engine.ledger.outcomes(), self._asides, self._out, table),
+            unopened=[f"{one.file}: {one.reason}" for one in self._asides if one.outcome == "not opened"],
+            parked=counts.jobs_parked,
+            undelivered=counts.deliveries_parked,
+            findings=table,
+        )
+
+
+def _duplicate(path: Path, uid: str) -> Aside:
+    return Aside(file=path, outcome="duplicate", reason="another file brought the same content", sop_instance_uid=uid)
 
 
 def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:

@@ -1,6 +1,6 @@
-"""findings.csv: one row an instance, for a researcher's table program or script.
+"""findings.csv: one row a file, for a researcher's table program or script.
 
-Hides the ledger's rows. Promises a row for every instance that was read, with its outcome or its own reason, and no
+Hides the ledger's rows. Promises a row for every file that was found, with its outcome or its own reason, and no
 patient data beyond the DICOM UIDs and the file's own name.
 """
 
@@ -10,6 +10,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,29 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_findings(outcomes: Iterable[InstanceView], out: Path, file: Path) -> Counter[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A file that brought no instance of its own: what kept it from that, and the instance that it repeats."""
+
+    file: Path
+    outcome: str
+    """`duplicate` or `not opened`."""
+    reason: str
+    sop_instance_uid: str = ""
+
+
+def write_findings(outcomes: Iterable[InstanceView], asides: Iterable[Aside], out: Path, file: Path) -> Counter[str]:
     """Write the table to `file`; give its rows counted by outcome. Paths of evidence and overlays are below `out`."""
     counted: Counter[str] = Counter()
     with file.open("w", newline="", encoding="utf-8") as opened:
         table = csv.DictWriter(opened, COLUMNS)
         table.writeheader()
         for outcome in outcomes:
-            row = _row(outcome, out)
-            counted[outcome.code or "analysed" if outcome.code is not None else "undecided"] += 1
-            table.writerow(row)
+            counted[outcome.code or _outcome(outcome)["outcome"]] += 1
+            table.writerow(_row(outcome, out))
+        for aside in asides:
+            counted[aside.outcome] += 1
+            table.writerow(asdict(aside))
     return counted
 
 
@@ -42,7 +56,7 @@ def _row(view: InstanceView, out: Path) -> dict[str, Any]:
     picture = Path("overlays") / f"{view.sop_instance_uid}.png"
     return {
         "file": view.key,
-        **_outcome(view.code),
+        **_outcome(view),
         "study_uid": view.study_uid,
         "series_uid": view.series_uid,
         "sop_instance_uid": view.sop_instance_uid,
@@ -60,10 +74,12 @@ def _row(view: InstanceView, out: Path) -> dict[str, Any]:
     }
 
 
-def _outcome(code: str | None) -> dict[str, str]:
-    if code is None:
-        return {"outcome": "undecided", "reason": "the run was stopped before it was looked at"}
-    return {"outcome": "not analysed", "reason": f"{code}: {REASONS[code].text}"} if code else {"outcome": "analysed"}
+def _outcome(view: InstanceView) -> dict[str, str]:
+    if view.code:
+        return {"outcome": "not analysed", "reason": f"{view.code}: {REASONS[view.code].text}"}
+    if view.summary is None:
+        return {"outcome": "undecided", "reason": "its job has not ended: it is parked, or the run was stopped"}
+    return {"outcome": "analysed"}
 
 
 def _numbers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

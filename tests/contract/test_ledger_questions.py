@@ -103,13 +103,13 @@ def test_outcomes_walk_over_every_instance_once(ledger: SqliteLedger, monkeypatc
     assert seen == [f"1.2.3.{index}" for index in range(6)]
 
 
-def test_outcomes_leave_out_headers_that_were_corrected(ledger: SqliteLedger) -> None:
-    """A replaced header is no row of its own; a recoded copy and a conflict are, each with its reason."""
+def test_outcomes_name_headers_that_were_corrected_copies_and_conflicts(ledger: SqliteLedger) -> None:
+    """Whatever was recorded is a row: a replaced header, a recoded copy and a conflict, each with its reason."""
     record(ledger, described(header="wrong name"))
     record(ledger, described(header="right name"))
     record(ledger, described(header="right name", transfer_syntax_uid=JPEG_LS))
     record(ledger, described(header="right name", pixels="other"))
-    assert [view.code for view in ledger.outcomes()] == [None, "recoded", "conflict"]
+    assert [view.code for view in ledger.outcomes()] == ["replaced", None, "recoded", "conflict"]
 
 
 def test_outcomes_name_the_evidence_of_the_last_completed_job(ledger: SqliteLedger) -> None:
