@@ -88,7 +88,6 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
     orientation = from_header(stored.header)
     upright = orientation.apply(shown)
     aspect = _pixel_aspect(stored.header)
-    turned = upright.shape != shown.shape
     fed: dict[str, Fed] = {}
     failed: dict[str, Failure] = {}
     for name in request.models:
@@ -96,7 +95,7 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
             failed[name] = Failure(code="model_failed", detail="the model is not loaded")
             continue
         try:
-            fed[name] = _feed(upright, models[name].input_size, 1 / aspect if turned else aspect)
+            fed[name] = _feed(upright, models[name].input_size, 1 / aspect if orientation.turned else aspect)
         except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
             failed[name] = failure_of(error)
     preview = preview_of(shown) if request.preview else None
