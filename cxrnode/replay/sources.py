@@ -65,7 +65,7 @@ def _of_file(path: Path, extracted: Path) -> Iterator[Path]:
 def _listed(dicomdir: Path) -> Iterator[Path]:
     """Give the files that a DICOMDIR refers to (PS3.3 F.3, Referenced File ID)."""
     try:
-        records = list(pydicom.dcmread(dicomdir)["DirectoryRecordSequence"])
+        records = pydicom.dcmread(dicomdir)["DirectoryRecordSequence"].value
     except Exception as error:
         hint = "give the folder that it lies in"
         raise NeedsOperator("the DICOMDIR cannot be read", subject=str(dicomdir), hint=hint) from error
