@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -60,13 +61,22 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 
+_UIDS = frozenset({"evidence", "instance", "sop_class", "study", "transaction", "transfer_syntax"})
+_LIKE_A_UID = re.compile(r"[0-9.]{0,64}|none\.[0-9a-f]{32}")
+"""Digits and dots (PS3.5 9.1), or what we call an instance that has no UID. Senders may write any text in its place."""
+
 
 def tell(event: Event, level: int = logging.INFO, **fields: object) -> None:
     """Write one event. ValueError for a field that is not in FIELDS: the list is closed on purpose."""
     stray = fields.keys() - FIELDS
     if stray:
         raise ValueError(f"{sorted(stray)} cannot be logged: not in telemetry.FIELDS")
-    _LOGGER.log(level, event, extra={"fields": fields})
+    told = {name: _told_uid(value) if name in _UIDS else value for name, value in fields.items()}
+    _LOGGER.log(level, event, extra={"fields": told})
+
+
+def _told_uid(value: object) -> object:
+    return value if value is None or _LIKE_A_UID.fullmatch(str(value)) else "no UID"
 
 
 def unexpected(operation: str, error: BaseException, **fields: object) -> None:
