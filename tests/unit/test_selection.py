@@ -66,7 +66,10 @@ def caveats(facts: ImageFacts, **changes: Any) -> set[str]:
         ({"sop_class_uid": SECONDARY_CAPTURE, "modality": "OT"}, "modality"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "modality": "CT"}, "modality"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.2", "modality": "MG"}, "modality"),
-        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.33", "modality": "SR", "rows": 0, "has_pixels": False}, "not_an_image"),
+        (
+            {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.33", "modality": "SR", "rows": 0, "has_pixels": False},
+            "not_an_image",
+        ),
         ({"sop_class_uid": "", "modality": "", "rows": 0, "has_pixels": False}, "not_an_image"),
         ({"manufacturer": "cxrnode"}, "own"),
         ({"manufacturer": "CXRNODE", "modality": "SEG"}, "own"),
