@@ -18,6 +18,8 @@ from cxrnode.ledger import SqliteLedger
 from cxrnode.node import LEDGER_FILE, spool_of
 from cxrnode.settings import Settings, settings_file
 
+_FOLDER_HINT = "see 'The state folder cannot be used' in docs/operations.md"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -31,24 +33,26 @@ class Result:
 
 def run_checks(settings: Settings) -> list[Result]:
     """Check the settings in force, the state folder, each enabled model and each destination."""
-    return [_run(name, look) for name, look in _checks(settings)]
+    return [_run(*check) for check in _checks(settings)]
 
 
-def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "settings", lambda: str(settings_file() or "defaults and environment")
-    yield "ledger", partial(_ledger, settings.node.state_dir / LEDGER_FILE)
-    yield "disk", partial(_disk, settings)
+def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str], str]]:
+    """Give each check's name, what to try, and what to do where the failure itself has no hint."""
+    yield "settings", lambda: str(settings_file() or "defaults and environment"), "see deploy/cxrnode.toml"
+    yield "ledger", partial(_ledger, settings.node.state_dir / LEDGER_FILE), _FOLDER_HINT
+    yield "disk", partial(_disk, settings), _FOLDER_HINT
     for name in settings.models.enabled:
-        yield f"model {name}", partial(_model, settings.models.folder / name)
+        yield f"model {name}", partial(_model, settings.models.folder / name), "see models.folder and models.enabled"
     for one in settings.destinations:
-        yield f"destination {one.name}", partial(_echo, settings.node.ae_title, one.destination())
+        hint = f"is {one.ae_title} at {one.host}:{one.port} running, and does it know {settings.node.ae_title}?"
+        yield f"destination {one.name}", partial(_echo, settings.node.ae_title, one.destination()), hint
 
 
-def _run(name: str, look: Callable[[], str]) -> Result:
+def _run(name: str, look: Callable[[], str], hint: str) -> Result:
     try:
         return Result(name=name, ok=True, detail=look())
     except CxrnodeError as error:
-        return Result(name=name, ok=False, detail=error.happened, hint=error.hint)
+        return Result(name=name, ok=False, detail=error.happened, hint=error.hint or hint)
     except OSError as error:
         return Result(name=name, ok=False, detail=f"{error.strerror}", hint=f"look at {error.filename}")
 

@@ -31,17 +31,22 @@ STOPPED = 130
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     config: Annotated[
         Path | None,
         typer.Option("--config", help="Settings file (TOML); else CXRNODE_CONFIG, else /etc/cxrnode/cxrnode.toml."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
-    if version:
-        say(__version__)
-        raise typer.Exit
     if config:
         os.environ["CXRNODE_CONFIG"] = str(config)
 

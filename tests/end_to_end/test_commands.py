@@ -1,0 +1,252 @@
+"""The commands as a person or a script calls them: exit codes, --json, hints, and no library that is not needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrnode.phantom import Patient, View
+from cxrnode.testing import Pacs, start_pacs
+from tests.bench import FILM, Bench
+from tests.fakes.bundle import write_tiny_bundle
+
+CXRNODE = Path(sys.executable).parent / "cxrnode"
+JANE = Patient(name="Doe^Jane", patient_id="4711")
+
+
+class Shell:
+    """Calls cxrnode with a state folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CXRNODE_")}
+        self.environment = {**kept, "CXRNODE_NODE__STATE_DIR": str(self.state)}
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Call; give standard output, and standard error where it should fail."""
+        ended = subprocess.run([CXRNODE, *arguments], env=self.environment, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr
+        return ended.stdout if code == 0 else ended.stdout + ended.stderr
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Call with --json; give the document."""
+        document, _ = json.JSONDecoder().raw_decode(self(*arguments, "--json", code=code))
+        return document
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell without a node."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell on the state of a node that analysed a PA, was sent a lateral, and could not deliver."""
+    shell = Shell(tmp_path_factory.mktemp("worked"))
+    shell.state.mkdir()
+    bench = Bench(shell.state)
+    bench.peer.dead = {"pacs"}
+    bench.take(replace(FILM, patient=JANE, accession_number="A1", study="one"))
+    bench.take(replace(FILM, patient=JANE, accession_number="A1", study="one", view=View.LATERAL))
+    bench.work(12, seconds=20)
+    bench.peer.dead = set()
+    bench.take(replace(FILM, seed=2, accession_number="A2"))
+    bench.work()
+    bench.ledger.shut()
+    return shell
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("status", "--json"), ("jobs", "list"), ("phantom", "--list")]
+)
+def test_what_needs_no_model_loads_no_torch(worked: Shell, arguments: tuple[str, ...]) -> None:
+    """Help, version and the operator's questions answer without the heavy libraries."""
+    program = (
+        "import sys; from cxrnode.cli import main\n"
+        f"sys.argv = ['cxrnode', *{list(arguments)!r}]\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'monai', 'highdicom', 'fastapi'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=worked.environment, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "[]"
+
+
+def test_status_shows_what_came_in_what_waits_and_what_needs_an_operator(worked: Shell) -> None:
+    """At a glance, and as values."""
+    said = worked("status")
+    assert "instances: 3" in said
+    assert "to pacs: 2 COMMITTED, 2 PARKED" in said
+    assert "ATTENTION: 2 deliveries are parked" in said
+    document = worked.json("status")
+    assert document["deliveries_by_state"] == {"pacs": {"COMMITTED": 2, "PARKED": 2}}
+    assert (document["instances"], document["paused"]) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "found"),
+    [
+        (("--accession", "A1"), ["4711"]),
+        (("--accession", "A2"), ["PHANTOM-1"]),
+        (("--patient", "4711"), ["4711"]),
+        (("--patient", "nobody"), []),
+        (("--state", "completed"), ["PHANTOM-1", "4711"]),
+        (("--state", "PARKED"), []),
+        (("--limit", "1"), ["PHANTOM-1"]),
+        ((), ["PHANTOM-1", "4711"]),
+    ],
+)
+def test_jobs_are_found(worked: Shell, option: tuple[str, ...], found: list[str]) -> None:
+    """By accession number, patient id and state, the newest first."""
+    assert [job["patient"]["patient_id"] for job in worked.json("jobs", "list", *option)] == found
+
+
+def test_a_job_is_found_by_its_study_and_shown(worked: Shell) -> None:
+    """What was said of each image, each object and each delivery."""
+    study = replace(FILM, patient=JANE, accession_number="A1", study="one").uid("study")
+    (job,) = worked.json("jobs", "list", "--study", study)
+    said = worked("jobs", "show", str(job["job"]))
+    assert "Cardiothoracic ratio: 0." in said
+    assert "Not analysed, because it is a lateral view; the models read frontal views." in said
+    assert "to pacs: PARKED, attempt 3: associate pacs: nobody is there" in said
+    document = worked.json("jobs", "show", str(job["job"]))
+    assert {member["outcome"] for member in document["members"]} == {"", "lateral"}
+    assert [one["kind"] for one in document["evidence"]] == ["SEG", "SR"]
+
+
+def test_a_retry_schedules_the_job_and_its_parked_deliveries(worked: Shell, tmp_path: Path) -> None:
+    """Afterwards nothing is parked any more."""
+    shell = Shell(tmp_path)
+    shutil.copytree(worked.state, shell.state)
+    assert shell("jobs", "retry", "1") == "job 1 is scheduled again\n"
+    assert shell.json("jobs", "list", "--accession", "A1")[0]["state"] == "SCHEDULED"
+    assert shell.json("status")["deliveries_by_state"] == {"pacs": {"COMMITTED": 2, "PENDING": 2}}
+    assert "only a parked or completed job can be retried" in shell("jobs", "retry", "1", code=1)
+
+
+def test_pause_and_resume_are_seen_in_the_status(worked: Shell, tmp_path: Path) -> None:
+    """Both say what they did."""
+    shell = Shell(tmp_path)
+    shutil.copytree(worked.state, shell.state)
+    assert "no job runs" in shell("pause")
+    assert "PAUSED" in shell("status")
+    assert shell.json("status")["paused"] is True
+    assert "jobs run again" in shell("resume")
+    assert shell.json("status")["paused"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("status",), 1, "there is no ledger yet"),
+        (("jobs", "list"), 1, "start the node, or check node.state_dir"),
+        (("jobs", "show", "x"), 2, "x"),
+        (("models", "show", "nothing"), 1, "no such model"),
+        (("phantom", "nothing"), 1, "no phantom is called 'nothing'"),
+        (("nothing",), 2, "nothing"),
+        (("--config", "/nowhere.toml", "status"), 2, "the settings file does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
+    shell: Shell, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    """1 for an operator, 2 for the command line and the settings; never a traceback."""
+    assert said in shell(*arguments, code=code)
+
+
+def test_unknown_jobs_and_states_are_said(worked: Shell) -> None:
+    """With what there is instead."""
+    assert "there is no such job" in worked("jobs", "show", "99", code=1)
+    assert "SCHEDULED" in worked("jobs", "list", "--state", "lost", code=1)
+
+
+def test_settings_name_every_problem_at_once(shell: Shell, tmp_path: Path) -> None:
+    """Three mistakes, three lines, exit code 2, before anything starts."""
+    file = tmp_path / "cxrnode.toml"
+    file.write_text("[node]\nport = 99999\nae_title = 'far too long for an AE title'\n[inference]\nbatch = 0\n")
+    said = shell("--config", str(file), "check", code=2)
+    for place in ("node.port", "node.ae_title", "inference.batch"):
+        assert place in said
+
+
+def test_check_says_what_is_well(shell: Shell) -> None:
+    """Settings, ledger, disk, the shipped model and a living destination: exit code 0."""
+    with start_pacs() as pacs:
+        _with_destination(shell, pacs)
+        results = shell.json("check")
+    assert {one["check"] for one in results} == {"settings", "ledger", "disk", "model lungs", "destination pacs"}
+    assert all(one["ok"] for one in results)
+
+
+def test_check_says_everything_that_is_wrong_and_what_to_do(shell: Shell, tmp_path: Path) -> None:
+    """A dead destination and an altered model, in one run, each with a hint: exit code 1."""
+    _alter(write_tiny_bundle(tmp_path / "models" / "lungs"))
+    shell.environment["CXRNODE_MODELS__FOLDER"] = str(tmp_path / "models")
+    with start_pacs() as pacs:
+        _with_destination(shell, pacs)
+    said = shell("check", code=1)
+    assert "FAIL  model lungs" in said
+    assert "FAIL  destination pacs" in said
+    assert "ok    disk" in said
+    wrong = [one for one in shell.json("check", code=1) if not one["ok"]]
+    assert len(wrong) == 2
+    assert all(one["hint"] for one in wrong)
+
+
+def _with_destination(shell: Shell, pacs: Pacs) -> None:
+    known = [{"name": "pacs", "ae_title": pacs.ae_title, "port": pacs.port}]
+    shell.environment["CXRNODE_DESTINATIONS"] = json.dumps(known)
+
+
+def _alter(bundle: Path) -> None:
+    weights = bundle / "models" / "model.pt"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+
+
+@pytest.fixture
+def tiny(shell: Shell, tmp_path: Path) -> Callable[[], Path]:
+    """Put a tiny bundle where the shell looks for models."""
+    shell.environment |= {"CXRNODE_MODELS__FOLDER": str(tmp_path / "models"), "CXRNODE_MODELS__ENABLED": '["tiny"]'}
+    return lambda: write_tiny_bundle(tmp_path / "models" / "tiny")
+
+
+def test_models_are_listed_shown_and_verified(shell: Shell, tiny: Callable[[], Path]) -> None:
+    """Name, digest, channels; weights as pinned."""
+    tiny()
+    (brief,) = shell.json("models", "list")
+    assert (brief["name"], brief["enabled"], len(brief["digest"])) == ("tiny", True, 64)
+    assert shell.json("models", "show", "tiny")["channels"] == ["right_lung", "left_lung", "heart"]
+    assert brief["digest"] in shell("models", "verify")
+    assert "tiny" in shell("models", "list")
+
+
+def test_altered_weights_do_not_verify(shell: Shell, tiny: Callable[[], Path]) -> None:
+    """One bit is enough: exit code 1, and which model it is."""
+    _alter(tiny())
+    said = shell("models", "verify", code=1)
+    assert "verify bundle tiny: the weights have SHA-256" in said
+
+
+def test_phantoms_are_listed_and_written(shell: Shell, tmp_path: Path) -> None:
+    """By name; the list has a sentence for each."""
+    listed = shell.json("phantom", "--list")
+    assert listed["defect-empty"] == "an empty file"
+    assert "defect-hand" in shell("phantom", "--list")
+    paths = shell.json("phantom", "defect-empty", "defect-garbage", "--out", str(tmp_path / "made"))
+    assert [Path(path).name for path in paths] == ["defect-empty.dcm", "defect-garbage.dcm"]
+    assert all(Path(path).is_file() for path in paths)
