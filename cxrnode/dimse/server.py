@@ -19,9 +19,10 @@ from pathlib import Path
 from socketserver import BaseServer
 from typing import Any
 
-from pynetdicom import _config
+from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
@@ -150,7 +151,7 @@ class Server:
         """Keep what is needed. Port 0 takes a free one; an empty list of calling AE titles takes any."""
         quieten()
         self._address = (host, port)
-        self._contexts, self._handlers = list(contexts), list(handlers)
+        self._contexts, self._handlers = list(contexts), [*handlers, (evt.EVT_CONN_CLOSE, _stop_waiting)]
         self._spooling, self._limits = spooling, limits
         self._entity = _entity(ae_title, limits, calling_ae_titles)
         self._acceptor: _Acceptor | None = None
@@ -210,8 +211,18 @@ def _turn_out(association: Association) -> None:
     if association.is_established:
         association.abort(block=False)
     else:
-        # Ends the wait for a request that may never come; pynetdicom reads it as "none in time".
-        association.dul.to_user_queue.put(None)
+        _expect_no_request(association)
+
+
+def _stop_waiting(event: Event) -> None:
+    """A peer that left before it asked for anything frees its place; pynetdicom would wait all of the negotiation."""
+    if event.assoc.requestor.primitive is None:
+        _expect_no_request(event.assoc)
+
+
+def _expect_no_request(association: Association) -> None:
+    """End the wait for a request that may never come; pynetdicom reads it as "none in time"."""
+    association.dul.to_user_queue.put(None)
 
 
 def connected(association: Association) -> socket.socket:

@@ -21,6 +21,7 @@ from cxrnode.phantom import Patient
 from cxrnode.testing import hold_open, send
 from tests import peers
 from tests.fakes.door import NODE, OpenDoor, data_set_of, open_door
+from tests.waiting import wait_for
 
 LOSSY_OF_8_BITS = {"1.2.840.10008.1.2.4.50"}
 DCMTK_DOES_NOT_OFFER = "1.2.840.10008.1.2.4.57"
@@ -275,6 +276,24 @@ def test_connection_without_an_association_request_is_closed(tmp_path):
     ):
         assert silent.recv(1) == b""
         assert not door.opened
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.0\r\n\r\n", b"\x01\x00\x00\x00\x10\x00cut off"])
+def test_connection_that_closes_without_a_request_frees_its_place_at_once(tmp_path, radiograph, said):
+    """Health checks by TCP, as load balancers make them every second, do not use up the places of real senders."""
+    path, _ = radiograph()
+    with open_door(tmp_path / "node", limits=Limits(associations=2, negotiation_seconds=60)) as door:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", door.port), timeout=5) as check:
+                check.sendall(said)
+        wait_for(lambda: _is_let_in(path, door), 10)
+
+
+def _is_let_in(path: Path, door: OpenDoor) -> bool:
+    try:
+        return send([path], door.address) == [0x0000]
+    except Retryable:
+        return False
 
 
 def test_garbage_is_no_association(tmp_path):
