@@ -50,4 +50,5 @@ def quantity(value: float, unit: str) -> str:
         return f"{value / 100:.0f} cm²"
     if unit == "%":
         return f"{value:.1f} % of the picture"
-    return f"{value:.2f}" if unit == "1" else f"{value:.2f} {unit}"
+    number = f"{round(value, 2) + 0.0:.2f}"  # no "-0.00"
+    return number if unit == "1" else f"{number} {unit}"

@@ -1,0 +1,56 @@
+"""Health over HTTP: live, ready, each dependency."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import httpx
+import pytest
+
+from cxrnode.web.health import Dependency, health_app
+
+WELL = Dependency(ok=True, detail="open")
+LOADING = Dependency(ok=False, detail="loading", needed=False)
+FULL = Dependency(ok=False, detail="under its floor of free space")
+
+
+def _get(page: str, look: Callable[[], Mapping[str, Dependency]] = dict) -> httpx.Response:
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app=health_app("1.2.3", look))
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            return await client.get(page)
+
+    return asyncio.run(get())
+
+
+def test_it_is_ready_while_models_load() -> None:
+    """It receives and keeps without them; the page says that they load."""
+    dependencies = {"ledger": WELL, "models": LOADING}
+    assert _get("/health/ready", lambda: dependencies).json() == {"status": "ready", "version": "1.2.3"}
+    answer = _get("/health", lambda: dependencies)
+    assert answer.status_code == 200
+    assert answer.json()["dependencies"]["models"] == {"ok": False, "detail": "loading"}
+
+
+@pytest.mark.parametrize("page", ["/health", "/health/ready"])
+def test_it_is_not_ready_without_what_it_needs(page: str) -> None:
+    """503, so that a load balancer understands."""
+    answer = _get(page, lambda: {"ledger": WELL, "disk": FULL})
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+
+
+def test_it_is_live_whatever_it_lacks() -> None:
+    """Live asks nobody."""
+
+    def look() -> dict[str, Dependency]:
+        raise AssertionError
+
+    answer = _get("/health/live", look)
+    assert (answer.status_code, answer.json()) == (200, {"status": "live", "version": "1.2.3"})
+
+
+@pytest.mark.parametrize("page", ["/", "/docs", "/openapi.json", "/health/patients"])
+def test_there_is_no_other_page(page: str) -> None:
+    """No documentation page, nothing that was not asked for."""
+    assert _get(page).status_code == 404

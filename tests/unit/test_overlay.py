@@ -1,0 +1,72 @@
+"""The overlay picture: outlines where the masks are, sides named, nothing of the patient."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrnode.domain.finding import ImageResult, Measurement, ModelIdentity, ModelResult, Region
+from cxrnode.domain.selection import View
+from cxrnode.domain.study import Instance
+from cxrnode.evidence.overlay import overlay
+from tests.fakes.instances import MODALITY, described
+
+MODEL = ModelIdentity(name="lungs", version="1", digest="d", backend="cpu")
+SOURCE = Instance(
+    row=1, description=described(), sender=MODALITY, key="k", received_at=datetime(2026, 1, 1, tzinfo=UTC)
+)
+
+
+def _result(**masks: np.ndarray) -> ImageResult:
+    line = ((100.0, 600.0), (700.0, 600.0))
+    ratio = Measurement(name="cardiothoracic_ratio", value=0.5, unit="1", lines=(line,))
+    regions = tuple(Region(label=label, mask=mask, model=MODEL) for label, mask in masks.items())
+    result = ModelResult(model=MODEL, regions=regions, measurements=(ratio,))
+    return ImageResult(source=SOURCE, view=View.PA, results=(result,))
+
+
+def _drawn(result: ImageResult, size: tuple[int, int] = (400, 400)) -> np.ndarray:
+    encoded = overlay(np.full(size, 60, dtype=np.uint8), result, (800, 800))
+    picture = Image.open(io.BytesIO(encoded))
+    assert (picture.format, picture.size, picture.info) == ("PNG", size[::-1], {})
+    return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def _mask(rows: slice, cols: slice) -> np.ndarray:
+    mask = np.zeros((800, 800), dtype=bool)
+    mask[rows, cols] = True
+    return mask
+
+
+def test_a_region_is_outlined_where_its_mask_is() -> None:
+    """Colour along the scaled mask's border, none outside it."""
+    drawn = _drawn(_result(right_lung=_mask(slice(100, 500), slice(80, 320))))
+    assert tuple(drawn[100, 40]) == (70, 190, 255)
+    assert tuple(drawn[100, 20]) == (60, 60, 60)
+    assert tuple(drawn[100, 380]) == (60, 60, 60)
+
+
+def test_measured_lines_are_scaled_to_the_picture() -> None:
+    """From (100, 600) to (700, 600) of 800 is row 300 of 400."""
+    drawn = _drawn(_result())
+    assert tuple(drawn[300, 200]) == (255, 255, 255)
+    assert tuple(drawn[300, 45]) == (60, 60, 60)
+
+
+def test_the_same_result_gives_the_same_picture() -> None:
+    """Byte for byte."""
+    result = _result(heart=_mask(slice(300, 600), slice(300, 500)))
+    preview = np.full((400, 400), 60, dtype=np.uint8)
+    assert overlay(preview, result, (800, 800)) == overlay(preview, result, (800, 800))
+
+
+@pytest.mark.parametrize("label", ["left_lung", "something_new"])
+def test_empty_masks_and_new_labels_are_drawn_as_far_as_they_go(label: str) -> None:
+    """An empty mask draws nothing; a label without a colour of its own has one all the same."""
+    nothing = _drawn(_result(**{label: _mask(slice(0, 0), slice(0, 0))}))
+    assert np.array_equal(nothing, _drawn(_result()))
+    assert not np.array_equal(_drawn(_result(**{label: _mask(slice(100, 400), slice(100, 400))})), nothing)

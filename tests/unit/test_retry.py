@@ -1,0 +1,68 @@
+"""What follows a failed attempt, and the tables of both life cycles."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryState
+from cxrnode.domain.job import JOB_TRANSITIONS, JobState, Park, Retry, RetryPolicy, after_failure, is_transient
+from cxrnode.errors import AssociationLost, ChildLost, NeedsOperator, Unsuitable
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+POLICY = RetryPolicy(attempts=6, first_seconds=10, longest_seconds=60)
+
+
+def _wait(attempt: int, chance: float) -> float:
+    decision = after_failure(ChildLost(), attempt=attempt, now=NOON, policy=POLICY, chance=chance)
+    assert isinstance(decision, Retry)
+    return (decision.due_at - NOON).total_seconds()
+
+
+def test_waits_double_up_to_the_longest() -> None:
+    """10, 20, 40, then 60 seconds."""
+    assert [_wait(attempt, 1.0) for attempt in range(1, 6)] == [10, 20, 40, 60, 60]
+
+
+def test_chance_spreads_a_wait_over_its_second_half() -> None:
+    """What failed together is not tried together."""
+    assert (_wait(1, 0.0), _wait(1, 0.5)) == (5, 7.5)
+
+
+def test_the_last_attempt_parks() -> None:
+    """However often it was claimed."""
+    for attempt in (6, 7, 1000):
+        assert after_failure(ChildLost(), attempt=attempt, now=NOON, policy=POLICY, chance=0) == Park()
+
+
+def test_what_needs_an_operator_parks_at_once() -> None:
+    """Trying again would only repeat it."""
+    assert after_failure(NeedsOperator(), attempt=1, now=NOON, policy=POLICY, chance=0) == Park()
+
+
+def test_an_error_nobody_foresaw_is_tried_again() -> None:
+    """Its attempts end too."""
+    assert isinstance(after_failure(KeyError(), attempt=1, now=NOON, policy=POLICY, chance=0), Retry)
+
+
+def test_a_policy_of_a_million_attempts_does_not_overflow() -> None:
+    """The wait stays the longest."""
+    patient = RetryPolicy(attempts=10**6, first_seconds=5, longest_seconds=900)
+    decision = after_failure(ChildLost(), attempt=99_999, now=NOON, policy=patient, chance=1)
+    assert isinstance(decision, Retry)
+    assert (decision.due_at - NOON).total_seconds() == 900
+
+
+@pytest.mark.parametrize(("error", "passes"), [(AssociationLost(), True), (Unsuitable(code="unreadable"), False)])
+def test_only_some_failures_pass_by_themselves(error: Exception, *, passes: bool) -> None:
+    """Retryable ones."""
+    assert is_transient(error) is passes
+
+
+def test_every_state_can_be_reached_and_the_ends_are_ends() -> None:
+    """COMMITTED and CANCELED lead nowhere; all else can go on."""
+    assert {*JOB_TRANSITIONS.values()} == {*JobState}
+    assert {state for state, _ in JOB_TRANSITIONS} == {*JobState} - {JobState.CANCELED}
+    assert {*DELIVERY_TRANSITIONS.values()} == {*DeliveryState}
+    assert {state for state, _ in DELIVERY_TRANSITIONS} == {*DeliveryState} - {DeliveryState.COMMITTED}

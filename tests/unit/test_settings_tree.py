@@ -1,0 +1,136 @@
+"""Settings: one tree from a file and variables, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cxrnode.domain.delivery import CommitmentPolicy, Geometry
+from cxrnode.domain.routing import Rule
+from cxrnode.errors import SettingsInvalid
+from cxrnode.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Forget the machine's own settings."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("CXRNODE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("cxrnode.settings.SYSTEM_FILE", tmp_path / "no-such-file.toml")
+
+
+def _file(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "cxrnode.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("CXRNODE_CONFIG", str(folder / "cxrnode.toml"))
+
+
+def test_without_anything_the_defaults_are_sound() -> None:
+    """Loopback, one thread, seconds of quiet, everything through every model."""
+    settings = load()
+    assert (settings.node.ae_title, settings.node.host, settings.node.port) == ("CXRNODE", "127.0.0.1", 11112)
+    assert settings.studies.quiet_seconds < 60
+    assert settings.rules_in_force == (Rule(),)
+
+
+def test_arguments_win_over_variables_which_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer keeps what the one above it does not say."""
+    _file(tmp_path, "[node]\nport = 1111\nae_title = 'FILE'\nhost = '127.0.0.2'\n", monkeypatch)
+    monkeypatch.setenv("CXRNODE_NODE__PORT", "2222")
+    monkeypatch.setenv("CXRNODE_NODE__AE_TITLE", "VARIABLE")
+    node = load(node={"port": 3333}).node
+    assert (node.port, node.ae_title, node.host) == (3333, "VARIABLE", "127.0.0.2")
+
+
+def test_every_problem_is_named_at_once_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run of the node is enough to find them all."""
+    text = """
+[node]
+port = 70000
+timezone_offset = "CET"
+[studies]
+quiet_seconds = -1
+[inference]
+device = "abacus"
+[[destinations]]
+name = "the pacs"
+ae_title = "back\\\\slash"
+[unknown]
+"""
+    _file(tmp_path, text, monkeypatch)
+    with pytest.raises(SettingsInvalid) as caught:
+        load()
+    for place in (
+        "node.port", "node.timezone_offset", "studies.quiet_seconds", "inference.device", "destinations.0.name",
+        "destinations.0.ae_title", "unknown",
+    ):  # fmt: skip
+        assert f"  {place}: " in str(caught.value)
+    assert "deploy/cxrnode.toml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"rules": [{"destinations": ["vna"]}]}, "rules.0 names no destination 'vna'"),
+        ({"rules": [{"models": ["opacity"]}]}, "rules.0 names no enabled model 'opacity'"),
+        (
+            {"destinations": [{"name": "a", "ae_title": "A"}, {"name": "a", "ae_title": "B"}]},
+            "two destinations are called 'a'",
+        ),
+        ({"rules": [{"destination": ["a"]}]}, "rules.0.destination"),
+        ({"destinations": [{"name": "a", "ae_title": "A", "port": 0}]}, "destinations.0.port"),
+        ({"listener": {"other_storage_classes": ["1.02"]}}, "listener.other_storage_classes.0"),
+        ({"listener": {"addresses": ["10.0.0.0/33"]}}, "listener.addresses.0"),
+        ({"line": {"jobs": {"attempts": 0}}}, "line.jobs.attempts"),
+    ],
+)
+def test_names_that_fit_nothing_are_refused(sections: dict[str, object], said: str) -> None:
+    """A rule that names nobody would send nothing."""
+    with pytest.raises(SettingsInvalid) as caught:
+        load(**sections)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["CXRNODE_NODE_PORT", "CXRNODE_QUIET_SECONDS", "CXRNODE_NOD__PORT"])
+def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It would do nothing, silently."""
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsInvalid, match=name):
+        load()
+
+
+def test_a_misspelt_part_of_a_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a known section too."""
+    monkeypatch.setenv("CXRNODE_NODE__PROT", "1")
+    with pytest.raises(SettingsInvalid, match=r"node\.prot"):
+        load()
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its path."""
+    monkeypatch.setenv("CXRNODE_CONFIG", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(SettingsInvalid, match="does not exist"):
+        load()
+    _file(tmp_path, "[node\nport=1", monkeypatch)
+    with pytest.raises(SettingsInvalid, match=r"cxrnode\.toml"):
+        load()
+
+
+def test_destinations_and_rules_become_the_line_s_own_values() -> None:
+    """With the defaults of each; @sender is a destination that needs no name."""
+    known = {"name": "pacs", "ae_title": " PACS ", "geometry": "strict", "commitment": "required"}
+    settings = load(destinations=[known], rules=[{"calling_ae": "CR*", "destinations": ["pacs", "@sender"]}])
+    destination = settings.destinations[0].destination()
+    assert (destination.ae_title, destination.port, destination.not_analysed) == ("PACS", 104, False)
+    assert (destination.geometry, destination.commitment) == (Geometry.STRICT, CommitmentPolicy.REQUIRED)
+    assert settings.rules_in_force == (Rule(calling_ae="CR*", destinations=("pacs", "@sender")),)
+    assert load(destinations=[known]).rules_in_force == (Rule(destinations=("pacs",)),)
+
+
+def test_settings_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree is frozen."""
+    with pytest.raises(ValidationError):
+        load().node.port = 1  # type: ignore[misc]

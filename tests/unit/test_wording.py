@@ -1,0 +1,73 @@
+"""Statements as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cxrnode.domain.selection import CAVEATS, REASONS
+from cxrnode.domain.wording import quantity, sentences
+
+SUMMARY = {
+    "view": "AP",
+    "results": [
+        {
+            "model": "lungs",
+            "measurements": {
+                "cardiothoracic_ratio": {"value": 0.4796, "unit": "1"},
+                "right_lung.area": {"value": 24010.2, "unit": "mm2"},
+                "left_lung.area": {"value": 17.5805, "unit": "%"},
+                "vertebral_height": {"value": 1.5, "unit": "cm"},
+            },
+            "findings": {
+                "pneumothorax": {"presence": "absent", "probability": 0.034},
+                "opacity": {"presence": "present"},
+            },
+            "absent": ["heart"],
+        }
+    ],
+    "missing": [["opacity", "model_failed"]],
+    "caveats": [CAVEATS["ap_view"]],
+}
+
+
+def test_an_analysed_image_reads_in_order() -> None:
+    """Measurements, findings, what was not found, what is missing, notes."""
+    assert sentences("", SUMMARY) == [
+        "Cardiothoracic ratio: 0.48.",
+        "Right lung area: 240 cm².",
+        "Left lung area: 17.6 % of the picture.",
+        "vertebral height: 1.50 cm.",
+        "Pneumothorax: absent (probability 0.03).",
+        "Opacity: present.",
+        "No heart found.",
+        "The model opacity is missing, because the model failed on it.",
+        "Note: AP view: the heart is magnified, the cardiothoracic ratio reads high.",
+    ]
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_every_reason_is_a_sentence(code: str) -> None:
+    """Whatever the outcome is called."""
+    (said,) = sentences(code, {})
+    assert said.startswith("Not analysed, because ")
+    assert said.endswith(".")
+
+
+def test_nothing_said_is_nothing() -> None:
+    """An image that has not been run has no sentence."""
+    assert sentences("", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "read"),
+    [
+        (0.5, "1", "0.50"),
+        (-0.018, "1", "-0.02"),
+        (-0.001, "1", "0.00"),
+        (10_050.0, "mm2", "100 cm²"),
+        (12.0, "mm", "12.00 mm"),
+    ],
+)
+def test_numbers_carry_their_unit(value: float, unit: str, read: str) -> None:
+    """Areas in cm2, ratios with two digits, anything else with its UCUM unit."""
+    assert quantity(value, unit) == read
