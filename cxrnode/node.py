@@ -24,6 +24,7 @@ from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.server import Limits
 from cxrnode.errors import CxrnodeError, Fatal, NeedsOperator
 from cxrnode.evidence import EvidenceComposer
+from cxrnode.inference.bundle import verify
 from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.ledger import SqliteLedger
 from cxrnode.pipeline import Line, Plan
@@ -212,7 +213,7 @@ def _models(predictor: ChildPredictor) -> Dependency:
 
 
 def bundle_folders(settings: Settings) -> dict[str, Path]:
-    """Give the enabled bundles' folders. NeedsOperator where one is missing."""
+    """Give the enabled bundles' folders, each checked. NeedsOperator where one is missing, ModelAltered."""
     folders = {name: settings.models.folder / name for name in settings.models.enabled}
     for name, folder in folders.items():
         if not folder.is_dir():
@@ -222,6 +223,7 @@ def bundle_folders(settings: Settings) -> dict[str, Path]:
                 subject=name,
                 hint="see models.folder and models.enabled in deploy/cxrnode.toml",
             )
+        verify(folder)
     return folders
 
 

@@ -108,7 +108,7 @@ class DeliveryRetrySettings(RetrySettings):
     """The same for deliveries, with more patience."""
 
     # A default of its own, so that a file which changes only the seconds does not change this.
-    attempts: int = Field(default=20, ge=1)
+    attempts: int = Field(default=300, ge=1)
 
 
 class LineSettings(_Section):

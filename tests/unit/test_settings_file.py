@@ -125,7 +125,7 @@ def test_two_destinations_of_one_name_are_refused(load_text):
 
 def test_changing_one_wait_of_deliveries_leaves_their_attempts_as_they_are(load_text):
     """A section that is there for one setting keeps the defaults of the others."""
-    assert load_text("[line.deliveries]\nfirst_seconds = 1\n").line.deliveries.attempts == 20
+    assert load_text("[line.deliveries]\nfirst_seconds = 1\n").line.deliveries.attempts == 300
 
 
 def test_a_variable_wins_over_the_file(load_text, monkeypatch):
