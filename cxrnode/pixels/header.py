@@ -32,6 +32,12 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _CHUNK = 1 << 20
+_WIDTHS = {
+    **dict.fromkeys(("US", "SS", "OW", "AT", "US or SS", "US or OW", "US or SS or OW"), 2),
+    **dict.fromkeys(("UL", "SL", "FL", "OL", "OF"), 4),
+    **dict.fromkeys(("FD", "OD", "UV", "SV", "OV"), 8),
+}
+"""Bytes of one number by value representation; text has none."""
 _ADOPTED = AETitle("ADOPTED")
 """Both AE titles of a file that does not say how it came."""
 _SERIES_WORDS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
@@ -280,7 +286,7 @@ def _canonical(dataset: Dataset) -> Iterator[bytes]:
 def _canonical_value(dataset: Dataset, tag: BaseTag) -> Iterator[bytes]:
     raw = dataset.get_item(tag)
     if isinstance(raw, RawDataElement) and _vr(raw) != "SQ":
-        yield (raw.value or b"").rstrip(b" \0")
+        yield _little_endian(raw).rstrip(b" \0")
         return
     element = dataset[tag]
     if element.VR == "SQ":
@@ -290,6 +296,14 @@ def _canonical_value(dataset: Dataset, tag: BaseTag) -> Iterator[bytes]:
             yield b"]"
     else:
         yield str(element.value).encode("utf-8", "backslashreplace")
+
+
+def _little_endian(raw: RawDataElement) -> bytes:
+    """Give a raw value as little endian encodes it (PS3.5 7.3)."""
+    value, width = raw.value or b"", _WIDTHS.get(_vr(raw), 1)
+    if raw.is_little_endian or width == 1:
+        return value
+    return b"".join(value[start : start + width][::-1] for start in range(0, len(value), width))
 
 
 def _vr(raw: RawDataElement) -> str:
