@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,6 +17,8 @@ from cxrnode.errors import NeedsOperator
 if TYPE_CHECKING:
     from cxrnode.ledger import SqliteLedger
     from cxrnode.ledger.views import Counts, EvidenceView, JobDetails
+
+_State = TypeVar("_State", bound=StrEnum)
 
 jobs = typer.Typer(help="Find, show and retry jobs.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
@@ -69,12 +72,13 @@ def _wanting(counts: Counts) -> Iterator[str]:
     if counts.jobs_parked:
         yield f"ATTENTION: {counts.jobs_parked} jobs are parked: `cxrnode jobs list --state PARKED`"
     if counts.deliveries_parked:
-        yield f"ATTENTION: {counts.deliveries_parked} deliveries are parked: `cxrnode check`, then `cxrnode jobs retry`"
+        yield f"ATTENTION: {counts.deliveries_parked} deliveries are parked: `cxrnode jobs list --delivery PARKED`"
 
 
 @jobs.command("list")
 def list_jobs(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    delivery: Annotated[str | None, typer.Option(help="Only jobs with a delivery in this state.")] = None,
     study: Annotated[str | None, typer.Option(help="Study Instance UID.")] = None,
     accession: Annotated[str | None, typer.Option(help="Accession number.")] = None,
     patient: Annotated[str | None, typer.Option(help="Patient id.")] = None,
@@ -82,13 +86,18 @@ def list_jobs(
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
+    from cxrnode.domain.delivery import DeliveryState
     from cxrnode.domain.job import JobState
 
-    if state is not None and state.upper() not in JobState.__members__:
-        raise NeedsOperator("no such state", subject=state, hint=", ".join(JobState.__members__))
-    wanted = JobState(state.upper()) if state else None
     with _ledger() as ledger:
-        found = ledger.find_jobs(state=wanted, study=study, accession=accession, patient_id=patient, limit=limit)
+        found = ledger.find_jobs(
+            state=_named(JobState, state),
+            delivery=_named(DeliveryState, delivery),
+            study=study,
+            accession=accession,
+            patient_id=patient,
+            limit=limit,
+        )
     if json:
         say_json([asdict(job) for job in found])
         return
@@ -97,6 +106,14 @@ def list_jobs(
         for j in found
     ]
     say_table("Jobs", ("job", "state", "attempt", "patient id", "accession", "study", "reason"), rows)
+
+
+def _named(states: type[_State], name: str | None) -> _State | None:
+    if name is None:
+        return None
+    if name.upper() not in states.__members__:
+        raise NeedsOperator("no such state", subject=name, hint=", ".join(states.__members__))
+    return states(name.upper())
 
 
 @jobs.command()

@@ -58,6 +58,7 @@ def find_jobs(
     connection: sa.Connection,
     *,
     state: JobState | None,
+    delivery: DeliveryState | None = None,
     study: str | None,
     accession: str | None,
     patient_id: str | None,
@@ -67,6 +68,11 @@ def find_jobs(
     wanted = _job_views().order_by(jobs.c.id.desc()).limit(limit)
     if state is not None:
         wanted = wanted.where(is_state(jobs.c.state, state))
+    if delivery is not None:
+        standing = sa.select(deliveries.c.evidence_id).where(is_state(deliveries.c.state, delivery))
+        wanted = wanted.where(
+            jobs.c.id.in_(sa.select(job_evidence.c.job_id).where(job_evidence.c.evidence_id.in_(standing)))
+        )
     stated = ((jobs.c.study_uid, study), (studies.c.accession_number, accession), (studies.c.patient_id, patient_id))
     for column, value in stated:
         if value is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cxrnode.domain.delivery import Delivery
+from cxrnode.domain.delivery import Delivery, DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
@@ -197,15 +197,22 @@ class SqliteLedger:
         self,
         *,
         state: JobState | None = None,
+        delivery: DeliveryState | None = None,
         study: str | None = None,
         accession: str | None = None,
         patient_id: str | None = None,
         limit: int = 100,
     ) -> Sequence[JobView]:
-        """Give the jobs that match all that is stated, the newest first."""
+        """Give the jobs that match all that is stated, the newest first; `delivery`: with a delivery in this state."""
         with self._database.reading() as connection:
             return queries.find_jobs(
-                connection, state=state, study=study, accession=accession, patient_id=patient_id, limit=limit
+                connection,
+                state=state,
+                delivery=delivery,
+                study=study,
+                accession=accession,
+                patient_id=patient_id,
+                limit=limit,
             )
 
     def job_details(self, job: int) -> JobDetails:

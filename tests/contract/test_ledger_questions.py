@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.ledger import SqliteLedger, queries
@@ -38,6 +39,20 @@ def test_jobs_are_found_by_study_accession_number_patient_and_state(ledger: Sqli
     claim_one(ledger, 2)
     assert [view.job for view in ledger.find_jobs(state=JobState.IN_PROGRESS)] == [first]
     assert ledger.find_jobs(study=STUDY)[0].patient.name == "Doe^Jane"
+
+
+def test_jobs_are_found_by_where_their_deliveries_stand(ledger: SqliteLedger) -> None:
+    """At night one asks which jobs have a parked delivery; a job whose deliveries are fine is not among them."""
+    record(ledger, described())
+    record(ledger, described("1.2.4.1", study_uid=OTHER_STUDY))
+    parked, fine = close(ledger), close(ledger, OTHER_STUDY)
+    claim = claim_one(ledger)
+    ledger.complete(claim, completion(claim, kept("9.1")), after(1))
+    (delivery,) = ledger.claim_deliveries("pacs", after(2), limit=1, lease_seconds=60)
+    ledger.fail_delivery(delivery, due_at=None, reason="refused", now=after(3))
+    assert [view.job for view in ledger.find_jobs(delivery=DeliveryState.PARKED)] == [parked]
+    assert ledger.find_jobs(delivery=DeliveryState.PENDING) == ()
+    assert fine in [view.job for view in ledger.find_jobs()]
 
 
 def test_a_jobs_details_tell_its_whole_life(ledger: SqliteLedger) -> None:
