@@ -1,7 +1,8 @@
 """What a received file's header says, read up to the pixels and no further.
 
-Hides pydicom, odd encodings and broken headers. Promises never to raise for bad content, never to warn (a warning
-quotes values), and digests that tell a corrected header from other pixels whatever the transfer syntax of the header.
+Hides pydicom, odd encodings and broken headers. Promises never to raise for bad content (pydicom's warnings quote
+values: telemetry cuts them), and digests that tell a corrected header from other pixels whatever the transfer syntax
+of the header.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import BinaryIO
 
 import pydicom
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
@@ -55,12 +56,11 @@ class HeaderReader:
     def describe(self, arrival: Arrival) -> Description:
         """Read the header up to the pixels and digest the bytes. Never raises for bad content: see `unreadable`."""
         try:
-            opened = _open(arrival.path)
+            return _described(arrival, *_open(arrival.path))
         except (InvalidDicomError, _NotDicom):
             return _unreadable(arrival, "not_dicom")
         except Exception:  # noqa: BLE001 - pydicom raises whatever a broken header makes it stumble on
             return _unreadable(arrival, "unreadable_header")
-        return _described(arrival, *opened)
 
     def sender_of(self, path: Path) -> Sender:
         """Give who sent a kept file: Sending and Receiving Application Entity Title (PS3.10 Table 7.1-1)."""
@@ -284,18 +284,26 @@ def _canonical(dataset: Dataset) -> Iterator[bytes]:
 
 
 def _canonical_value(dataset: Dataset, tag: BaseTag) -> Iterator[bytes]:
-    raw = dataset.get_item(tag)
-    if isinstance(raw, RawDataElement) and _vr(raw) != "SQ":
-        yield _little_endian(raw).rstrip(b" \0")
-        return
-    element = dataset[tag]
-    if element.VR == "SQ":
+    element = _element(dataset, tag)
+    if isinstance(element, RawDataElement):
+        yield _little_endian(element).rstrip(b" \0")
+    elif element is not None and element.VR == "SQ":
         for item in element.value:
             yield b"["
             yield from _canonical(item)
             yield b"]"
-    else:
+    elif element is not None:
         yield str(element.value).encode("utf-8", "backslashreplace")
+
+
+def _element(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
+    """Give an element, raw unless it is a sequence that can be read; None for one that pydicom cannot take at all."""
+    found: DataElement | RawDataElement | None = None
+    try:
+        found = dataset.get_item(tag)
+        return dataset[tag] if isinstance(found, RawDataElement) and _vr(found) == "SQ" else found
+    except Exception:  # noqa: BLE001 - one broken element must not hide the rest
+        return found
 
 
 def _little_endian(raw: RawDataElement) -> bytes:
