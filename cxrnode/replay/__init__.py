@@ -24,9 +24,11 @@ from cxrnode.node import Engine
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.replay.findings import Aside, write_findings
 from cxrnode.replay.sources import found
-from cxrnode.settings import Settings
+from cxrnode.settings import RetrySettings, Settings
 
 WORK = ".cxrnode"
+MOST_ATTEMPTS = 7
+"""Of a delivery: with the default waits a destination that is down is given up after three to five minutes."""
 _REPLAY = Sender(calling_ae=AETitle("REPLAY"), called_ae=AETitle("REPLAY"), address="", association="replay")
 _CHUNK = 500
 
@@ -160,7 +162,7 @@ def _adapted(settings: Settings, work: Path, destinations: Sequence[str]) -> Set
     """Give the settings with the run's own state folder, and studies that close as soon as all is read.
 
     The chosen destinations get everything. They are not asked to commit: their reports would go to the address of the
-    node that serves, which knows nothing of this run.
+    node that serves, which knows nothing of this run. One that is down is given minutes, not days: somebody waits.
     """
     known = {destination.name for destination in settings.destinations}
     for name in set(destinations) - known:
@@ -177,6 +179,12 @@ def _adapted(settings: Settings, work: Path, destinations: Sequence[str]) -> Set
             "node": settings.node.model_copy(update={"state_dir": work}),
             "studies": settings.studies.model_copy(update={"quiet_seconds": 0.0}),
             "destinations": chosen,
+            "line": settings.line.model_copy(update={"deliveries": _impatient(settings)}),
             "rules": (),
         }
     )
+
+
+def _impatient(settings: Settings) -> RetrySettings:
+    configured = settings.line.deliveries
+    return configured.model_copy(update={"attempts": min(configured.attempts, MOST_ATTEMPTS)})
