@@ -182,6 +182,6 @@ def _ratio(header: Dataset, keyword: str) -> float | None:
     """Give the ratio that an attribute states; None where it is missing or makes no sense."""
     try:
         tall, wide = (float(part) for part in header[keyword].value)
-    except (KeyError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - pydicom raises whatever a broken element makes it stumble on
         return None
     return tall / wide if 0 < tall < math.inf and 0 < wide < math.inf else None

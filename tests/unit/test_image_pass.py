@@ -171,6 +171,16 @@ def test_pixel_aspect_is_undone_before_the_network(tmp_path: Path) -> None:
     assert heights == [(64, round(64 * 360 / 840))] * 2
 
 
+def test_spacing_of_a_vr_that_is_none_is_no_spacing(tmp_path: Path) -> None:
+    """One broken element costs what it would have said, not the image."""
+    path, _ = made(tmp_path, modality="CR")
+    content = path.read_bytes()
+    at = content.index(b"\x18\x00\x64\x11DS")
+    path.write_bytes(content[: at + 4] + b"QQ" + content[at + 6 :])
+    answer = passed(ask(path, "lungs"), engine(model()))
+    assert (answer.failure, answer.failed) == (None, ())
+
+
 @pytest.mark.parametrize("images", [1, 3, 4])
 def test_group_has_one_shape_however_few_the_images(tmp_path: Path, images: int) -> None:
     """On a GPU the shape of a batch may change an answer: it is padded, and the padding is cut off again."""
