@@ -7,6 +7,7 @@ the same evidence from every run.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from cxrnode.replay.sources import found
 from cxrnode.settings import RetrySettings, Settings
 
 WORK = ".cxrnode"
+_LOOK_SECONDS = 0.2
 MOST_ATTEMPTS = 7
 """Of a delivery: with the default waits a destination that is down is given up after three to five minutes."""
 _REPLAY = Sender(calling_ae=AETitle("REPLAY"), called_ae=AETitle("REPLAY"), address="", association="replay")
@@ -116,8 +118,12 @@ class Replay:
             self._asides.append(Aside(file=path, outcome="not opened", reason=reason))
 
     def _until_done(self, report: Callable[[Stand], None]) -> None:
-        while not self._engine.stopped.wait(0.2):
+        pause = _LOOK_SECONDS
+        while not self._engine.stopped.wait(pause):
+            began = time.monotonic()
             counts = self._engine.ledger.counts()
+            # Counting a million rows takes a while: look less often than that, so that the work goes on.
+            pause = max(_LOOK_SECONDS, 20 * (time.monotonic() - began))
             left = counts.jobs_left
             report(
                 Stand(
