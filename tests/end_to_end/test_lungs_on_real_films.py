@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cxrnode.inference.bundle import Network
-from cxrnode.training.catalogue import Film, read_catalogue, read_film
+from cxrnode.training.catalogue import Example, Film, read_catalogue, read_film
 from cxrnode.training.evaluate import Reading, read_one, segment
 from cxrnode.training.score import dice
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = Path(os.environ.get("CXRNODE_DATA", REPOSITORY.parent / "shared" / "data"))
 
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not (DATA / "lungs").is_dir(), reason=f"no lungs folder in CXRNODE_DATA ({DATA})"),
-]
+pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +24,18 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def unseen() -> list[Film]:
+def unseen(data: Path) -> list[Film]:
     """Eight films of the test part."""
-    return [read_film(example) for example in _unseen()[::5][:8]]
+    return [read_film(example) for example in _unseen(data)[::5][:8]]
 
 
-def _unseen() -> list:
-    return [example for example in read_catalogue(DATA) if example.part == "test" and example.source == "jsrt"]
+def _unseen(data: Path) -> list[Example]:
+    return [example for example in read_catalogue(data) if example.part == "test" and example.source == "jsrt"]
 
 
-def test_shipped_model_does_on_unseen_patients_what_its_card_says(network: Network) -> None:
+def test_shipped_model_does_on_unseen_patients_what_its_card_says(network: Network, data: Path) -> None:
     """Mean Dice of each structure and the error of the cardiothoracic ratio, on the fixed fifth of JSRT."""
-    readings = [read_one(network, example) for example in _unseen()]
+    readings = [read_one(network, example) for example in _unseen(data)]
     means = {channel: np.mean([one.dice[channel] for one in readings]) for channel in network.card.channels}
     assert means["right_lung"] > 0.975
     assert means["left_lung"] > 0.97
