@@ -18,7 +18,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import VR, validate_value
 
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
@@ -101,6 +101,7 @@ _MOMENTS = (
 _TEXT = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 )
+_VRS = frozenset(VR)
 _NARROW = frozenset({"AS", "CS", "DA", "DS", "TM"})
 _READ = (
     *_EMPTY_IF_MISSING,
@@ -117,7 +118,7 @@ def read_header(source: Instance, path: Path) -> Dataset:
     A file without meta header is read as implicit little endian (the node keeps what it was sent).
     """
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_READ))
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_READ))
     except (OSError, InvalidDicomError, ValueError, EOFError) as error:
         raise NeedsOperator(
             "the kept source cannot be read",
@@ -125,6 +126,28 @@ def read_header(source: Instance, path: Path) -> Dataset:
             subject=source.uid,
             hint="see 'A kept instance cannot be read' in docs/operations.md",
         ) from error
+    return _without_broken(header)
+
+
+def _without_broken(header: Dataset) -> Dataset:
+    """Leave out what pydicom cannot take at all, as if it was not stated; the rest stays the bytes that it is."""
+    for tag in list(header.keys()):
+        if not _can_be_read(header, tag):
+            del header[tag]
+    return header
+
+
+def _can_be_read(holder: Dataset, tag: BaseTag) -> bool:
+    """Tell whether an element's VR is one, and a sequence's items are items."""
+    try:
+        held = holder.get_item(tag)
+        if isinstance(held, RawDataElement) and held.VR is not None and held.VR not in _VRS:
+            return False
+        is_sequence = dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
+        items = holder[tag].value if is_sequence else ()
+        return all(_can_be_read(item, inner) for item in items for inner in list(item.keys()))
+    except Exception:  # noqa: BLE001 - pydicom raises whatever a broken element makes it stumble on
+        return False
 
 
 def stand_in(source: Instance) -> Dataset:

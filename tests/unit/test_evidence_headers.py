@@ -224,3 +224,27 @@ def test_no_patient_data_reaches_a_log_a_warning_or_an_error(made, tmp_path, cap
     assert _raw(segmentation, "PatientID") == _raw(report, "PatientID") == b"SENTINELID"
     heard = caplog.text + str([str(warning.message) for warning in warned]) + repr(caught.value) + str(caught.value)
     assert "SENT" not in heard
+
+
+@pytest.mark.parametrize("broken", ["ReferringPhysicianName", "StudyDescription", "PatientOrientation"])
+def test_element_of_a_vr_that_is_none_is_left_out(tmp_path: Path, broken: str) -> None:
+    """An element that pydicom cannot take at all counts as not stated; the rest is taken over."""
+    made = case(tmp_path, modality="CR", rows=64, cols=64)
+    content, tag = made.path.read_bytes(), pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(broken) or 0)
+    at = content.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little")) + 4
+    made.path.write_bytes(content[:at] + b"QQ" + content[at + 2 :])
+    for ours in _both(made, tmp_path):
+        assert not ours.get(broken)
+        assert ours.PatientID == "PHANTOM-1"
+
+
+def test_broken_sequence_is_left_out(tmp_path: Path) -> None:
+    """A sequence whose bytes are no items counts as not stated."""
+    made = case(tmp_path, rows=64, cols=64)
+    content = made.path.read_bytes()
+    at = content.rindex(b"\xe0\x7f\x10\x00")
+    broken = b"\x08\x00\x32\x10SQ\x00\x00\x04\x00\x00\x00abcd"  # Procedure Code Sequence
+    made.path.write_bytes(content[:at] + broken + content[at:])
+    for ours in _both(made, tmp_path):
+        assert "ProcedureCodeSequence" not in ours
+        assert ours.PatientID == "PHANTOM-1"
