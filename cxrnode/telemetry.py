@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import warnings
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -133,3 +134,12 @@ def _told_warning(
 ) -> None:
     line = f"{filename.rsplit('/', 1)[-1]}:{lineno}"
     tell(Event.FOREIGN, logging.WARNING, logger=category.__name__, line=line)
+
+
+def guard_tracebacks() -> None:
+    """Let what nobody foresaw, in the main thread or any other, be told as an event: a traceback quotes values.
+
+    For the entry points of a process that handles patients' data; the exit code stays Python's own.
+    """
+    sys.excepthook = lambda kind, error, trace: unexpected("process", error)
+    threading.excepthook = lambda raised: unexpected("thread", raised.exc_value or raised.exc_type())

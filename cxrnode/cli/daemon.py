@@ -18,6 +18,7 @@ def serve() -> None:
 
     in_force = settings()
     telemetry.start_logging(in_force.log.level)
+    telemetry.guard_tracebacks()
     node = Node(in_force)
 
     def stop(number: int, frame: FrameType | None) -> None:

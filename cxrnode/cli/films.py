@@ -30,6 +30,7 @@ def replay(
 
     in_force = settings()
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
+    telemetry.guard_tracebacks()
     run = Replay(in_force, sources, out, destinations=to or (), overlays=overlays)
     try:
         with progress_bar(silent=json) as report:

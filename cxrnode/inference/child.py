@@ -83,6 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     _die_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service's stop reaches every process: the node ends its child
     telemetry.start_logging()
+    telemetry.guard_tracebacks()
     faulthandler.enable()
     try:
         _serve(Pipe(socket.socket(fileno=int(arguments[0]))))

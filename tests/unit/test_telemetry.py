@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -88,3 +90,29 @@ def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str], level: str, lin
     tell(Event.JOB_CLAIMED, job=1)
     tell(Event.JOB_RETRIED, logging.WARNING, job=1)
     assert len(_lines(capsys)) == lines
+
+
+_FALLS = """
+import threading
+from cxrnode.telemetry import guard_tracebacks, start_logging
+start_logging()
+guard_tracebacks()
+def fall():
+    raise ValueError("Sentinel^Name")
+thread = threading.Thread(target=fall)
+thread.start()
+thread.join()
+fall()
+"""
+
+
+def test_a_traceback_that_nobody_foresaw_names_no_patient() -> None:
+    """An error that ends a thread, or the process, is an event with its kind and place; the exit code is Python's."""
+    fallen = subprocess.run([sys.executable, "-c", _FALLS], capture_output=True, text=True, check=False)
+    assert fallen.returncode == 1
+    told = [json.loads(line) for line in fallen.stderr.splitlines()]
+    assert [(line["event"], line["operation"], line["error"]) for line in told] == [
+        ("unexpected", "thread", "ValueError"),
+        ("unexpected", "process", "ValueError"),
+    ]
+    assert "Sentinel" not in fallen.stderr
