@@ -50,6 +50,8 @@ class ImageFacts:
     frames: int = 1
     patient_orientation: tuple[str, ...] = ()
     has_pixels: bool = False
+    whole: bool = True
+    """Whether the pixel element holds as many bytes as it says, or ends as an encapsulated one ends."""
     spacing: tuple[float, ...] = ()
     """Row and column spacing in mm: calibrated, else at the detector; empty where none above zero is stated."""
     species: str = ""
@@ -97,7 +99,8 @@ REASONS: dict[str, Reason] = {
     "too_small": Reason(text=f"it has fewer than {SMALLEST_SIDE} rows or columns", candidate=True),
     "unreadable": Reason(text="its pixels cannot be decoded", candidate=True),
     "recoded": Reason(text="the same image is here in another transfer syntax", candidate=False),
-    "replaced": Reason(text="a corrected header of the same image took its place", candidate=False),
+    "replaced": Reason(text="a corrected version of the same image took its place", candidate=False),
+    "cut": Reason(text="it was cut off, and the whole image is here", candidate=False),
     "conflict": Reason(text="the same SOP Instance UID came with other pixels", candidate=True),
     "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
     "no_model": Reason(text="no model is enabled for its source", candidate=True),

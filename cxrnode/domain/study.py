@@ -106,9 +106,11 @@ class Recorded(StrEnum):
     DUPLICATE = "duplicate"
     """The same content again: answered Success, nothing changes."""
     REVISION = "revision"
-    """The same pixels under a new header (a corrected name): becomes the current revision."""
+    """The same pixels under a new header (a corrected name), or the whole of what was cut: becomes current."""
     RECODED = "recoded"
     """The same UID in another transfer syntax: kept; the first one stays current until the pixels are compared."""
+    CUT = "cut"
+    """The same UID again, cut off in its pixels: kept; the whole one stays current."""
     CONFLICT = "conflict"
     """The same UID with other pixels: both kept, the study's work is parked for a person."""
 
@@ -123,6 +125,8 @@ def classify(known: Description, new: Description) -> Recorded:
     )
     if same_pixels:
         return Recorded.DUPLICATE if same_header else Recorded.REVISION
+    if new.facts.whole != known.facts.whole:
+        return Recorded.REVISION if new.facts.whole else Recorded.CUT
     return Recorded.RECODED if new.transfer_syntax_uid != known.transfer_syntax_uid else Recorded.CONFLICT
 
 

@@ -274,7 +274,7 @@ def _last_evidence(connection: sa.Connection, of: Iterable[str]) -> Mapping[str,
 
 def _instance_view(row: sa.Row[Any], stated: Iterable[sa.Row[Any]]) -> InstanceView:
     reports = [one.key for one in stated if one.kind.startswith("SR")]
-    corrected = row.standing == Standing.REPLACED and row.code != "recoded"
+    corrected = row.standing == Standing.REPLACED and row.code not in {"recoded", "cut"}
     if corrected:
         stated, reports = (), []  # the evidence is the newer header's
     return InstanceView(

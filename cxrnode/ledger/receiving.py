@@ -35,6 +35,7 @@ _STANDING = {
     Recorded.NEW: Standing.CURRENT,
     Recorded.REVISION: Standing.CURRENT,
     Recorded.RECODED: Standing.RECODED,
+    Recorded.CUT: Standing.REPLACED,
     Recorded.CONFLICT: Standing.CONFLICT,
 }
 
@@ -109,7 +110,7 @@ def _join(
             )
         )
     if not joins:
-        return str(recorded)  # "conflict" and "recoded" are reasons of selection, too
+        return str(recorded)  # "conflict", "cut" and "recoded" are reasons of selection, too
     if study is not None:
         describe_study(connection, description)
         if not candidate and study.state == StudyState.CLOSED:

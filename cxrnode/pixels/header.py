@@ -12,6 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,10 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _CHUNK = 1 << 20
+_UNDEFINED = 0xFFFFFFFF
+_DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+"""Sequence Delimitation Item: how encapsulated pixels end; only small elements may follow."""
+_TAIL = 1 << 16
 _WIDTHS = {
     **dict.fromkeys(("US", "SS", "OW", "AT", "US or SS", "US or OW", "US or SS or OW"), 2),
     **dict.fromkeys(("UL", "SL", "FL", "OL", "OF"), 4),
@@ -76,15 +81,23 @@ class _NotDicom(Exception):
     pass
 
 
-def _open(path: Path) -> tuple[Dataset, str, str]:
-    """Give the header, the digest of the pixels' value, and the first pixel element's presence as "" or its digest."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pixels:
+    """The value of Pixel Data as it lies in the file: `digest` is empty where there is none."""
+
+    digest: str = ""
+    whole: bool = False
+
+
+def _open(path: Path) -> tuple[Dataset, str, _Pixels]:
+    """Give the header, its transfer syntax, and what is to be known of the pixels without decoding them."""
     with path.open("rb") as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         syntax = str(header.file_meta.get("TransferSyntaxUID", "")) or IMPLICIT_LITTLE
         if len(header) == 0 or not {0x0008, 0x0020} & {tag.group for tag in header.keys()}:  # noqa: SIM118 - a Dataset iterates elements
             raise _NotDicom
         rest: BinaryIO = io.BytesIO(_inflated_pixels(path)) if syntax == DEFLATED else file
-        return header, syntax, _pixel_digest(rest, big_endian=syntax == BIG_ENDIAN, implicit=syntax == IMPLICIT_LITTLE)
+        return header, syntax, _pixels(rest, big_endian=syntax == BIG_ENDIAN, implicit=syntax == IMPLICIT_LITTLE)
 
 
 def _inflated_pixels(path: Path) -> bytes:
@@ -100,12 +113,18 @@ def _inflated_pixels(path: Path) -> bytes:
     return data[stream.tell() :]
 
 
-def _pixel_digest(file: BinaryIO, *, big_endian: bool, implicit: bool) -> str:
-    """Digest the value of Pixel Data from where `file` stands; empty where there is none."""
+def _pixels(file: BinaryIO, *, big_endian: bool, implicit: bool) -> _Pixels:
+    """Digest the value of Pixel Data from where `file` stands, and see whether it is all there (PS3.5 7.1, A.4)."""
     head = file.read(8 if implicit else 12)
-    if len(head) < 8 or struct.unpack(">HH" if big_endian else "<HH", head[:4]) != _PIXEL_DATA:
-        return ""
-    return _digest_of(file)
+    order = ">" if big_endian else "<"
+    if len(head) < (8 if implicit else 12) or struct.unpack(f"{order}HH", head[:4]) != _PIXEL_DATA:
+        return _Pixels()
+    stated, began = struct.unpack(f"{order}L", head[-4:])[0], file.tell()
+    digest = _digest_of(file)
+    if stated == _UNDEFINED:
+        file.seek(max(began, file.tell() - _TAIL))
+        return _Pixels(digest=digest, whole=_DELIMITER in file.read())
+    return _Pixels(digest=digest, whole=file.tell() - began >= stated)
 
 
 def _digest_of(file: BinaryIO) -> str:
@@ -116,7 +135,7 @@ def _digest_of(file: BinaryIO) -> str:
     return "" if empty else digest.hexdigest()
 
 
-def _described(arrival: Arrival, header: Dataset, syntax: str, pixel_digest: str) -> Description:
+def _described(arrival: Arrival, header: Dataset, syntax: str, pixels: _Pixels) -> Description:
     study = _text(header, "StudyInstanceUID")
     sop = _text(header, "SOPInstanceUID") or arrival.sop_instance_uid
     unreadable = "" if study and sop else "no_study"
@@ -127,9 +146,9 @@ def _described(arrival: Arrival, header: Dataset, syntax: str, pixel_digest: str
         series_uid=SeriesUID(_text(header, "SeriesInstanceUID")),
         transfer_syntax_uid=arrival.transfer_syntax_uid or syntax,
         patient=_patient(header),
-        facts=facts_of(header, has_pixels=bool(pixel_digest)),
+        facts=facts_of(header, has_pixels=bool(pixels.digest), whole=pixels.whole),
         header_digest=header_digest(header),
-        pixel_digest=pixel_digest,
+        pixel_digest=pixels.digest,
         bytes_digest=_bytes_digest(arrival.path),
         size=arrival.path.stat().st_size,
         unreadable=unreadable,
@@ -213,7 +232,7 @@ def _patient(header: Dataset) -> Patient:
     )
 
 
-def facts_of(header: Dataset, *, has_pixels: bool) -> ImageFacts:
+def facts_of(header: Dataset, *, has_pixels: bool, whole: bool = True) -> ImageFacts:
     """Give what selection needs to know, text in upper case, nothing where the header says nothing."""
     return ImageFacts(
         sop_class_uid=_text(header, "SOPClassUID"),
@@ -230,6 +249,7 @@ def facts_of(header: Dataset, *, has_pixels: bool) -> ImageFacts:
         frames=_number(header, "NumberOfFrames") or 1,
         patient_orientation=_texts(header, "PatientOrientation"),
         has_pixels=has_pixels,
+        whole=whole,
         spacing=_spacing(header),
         species=_text(header, "PatientSpeciesDescription").upper(),
         manufacturer=_text(header, "Manufacturer"),

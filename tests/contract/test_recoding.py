@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 
 from cxrnode.archive import SpoolArchive
 from cxrnode.domain.identity import AETitle, InstanceUID
@@ -14,7 +14,7 @@ from cxrnode.domain.job import JobState, RetryPolicy
 from cxrnode.domain.routing import Rule
 from cxrnode.domain.study import Arrival, Sender
 from cxrnode.ledger import SqliteLedger
-from cxrnode.phantom import Patient, Radiograph, write
+from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.pipeline import Line, Plan
 from cxrnode.pixels.header import HeaderReader
 from tests.fakes.clock import FakeClock
@@ -59,8 +59,12 @@ class Bench:
 
     def take(self, film: Radiograph) -> None:
         """Receive a film, compare, close and run."""
+        self.take_bytes(render(film).file)
+
+    def take_bytes(self, content: bytes) -> None:
+        """The same for a file's bytes."""
         path = self.archive.incoming / "film.part"
-        write(film, path)
+        path.write_bytes(content)
         arrival = Arrival(
             path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=SENDER
         )
@@ -110,3 +114,19 @@ def test_other_pixels_under_the_same_uid_wait_for_a_person(bench: Bench, other: 
     assert len(list(bench.archive.finished())) == 2
     (parked,) = bench.ledger.find_jobs(state=JobState.PARKED)
     assert parked.reason == "conflict"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless], ids=str)
+@pytest.mark.parametrize("cut_first", [True, False], ids=["cut first", "whole first"])
+def test_a_cut_copy_never_keeps_the_whole_image_from_being_analysed(
+    bench: Bench, *, cut_first: bool, syntax: str
+) -> None:
+    """A transfer that broke off and was made again: the whole image counts, whichever came first; both are kept."""
+    whole = render(replace(FILM, transfer_syntax=syntax)).file
+    for content in (whole[:-900], whole) if cut_first else (whole, whole[:-900]):
+        bench.take_bytes(content)
+    assert JobState.PARKED not in bench.states()
+    assert bench.states()[-1] is JobState.COMPLETED
+    codes = [outcome.code for outcome in bench.ledger.outcomes()]
+    assert codes == (["replaced", ""] if cut_first else ["", "cut"])
+    assert len(list(bench.archive.finished())) == 2
