@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cxrnode.domain.delivery import Delivery, Destination, Geometry
-from cxrnode.domain.finding import ImagePrediction, ImageResult, ModelIdentity, ModelResult, StudyResult
-from cxrnode.domain.identity import InstanceUID, StudyUID
+from cxrnode.domain.finding import ImagePrediction, ModelResult, StudyResult
+from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.study import Arrival, Description, Instance, Recorded, Sender
 
 
@@ -357,28 +357,3 @@ class Peer(Protocol):
         The N-EVENT-REPORT comes to the handler that the listener, or the sender (same association), was given.
         """
         ...
-
-
-__all__ = [
-    "Archive",
-    "Claim",
-    "Clock",
-    "Completion",
-    "Composer",
-    "EvidenceObject",
-    "ImagePrediction",
-    "ImageResult",
-    "InstanceUID",
-    "KeptEvidence",
-    "Ledger",
-    "Membership",
-    "ModelIdentity",
-    "Outcome",
-    "Peer",
-    "Predictor",
-    "Reader",
-    "Recoding",
-    "Request",
-    "StoreResult",
-    "Verdict",
-]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from cxrnode.errors import NeedsOperator, Retryable
+from cxrnode.errors import NeedsOperator
 
 
 class JobState(StrEnum):
@@ -77,16 +77,11 @@ def after_failure(error: Exception, *, attempt: int, now: datetime, policy: Retr
     """Decide what follows a failed attempt.
 
     `attempt` counts from 1. `chance` in [0, 1) spreads the wait over half to all of its length (jitter), so
-    that what failed together is not tried together. Only what is Retryable is tried again; an error nobody
-    foresaw counts as Retryable, because its attempts end too.
+    that what failed together is not tried together. All but NeedsOperator is tried again, also what nobody foresaw: its
+    attempts end too.
     """
     if isinstance(error, NeedsOperator) or attempt >= policy.attempts:
         return Park()
     doublings = min(attempt - 1, 30)
     wait = min(policy.first_seconds * 2**doublings, policy.longest_seconds)
     return Retry(due_at=now + timedelta(seconds=wait * (0.5 + 0.5 * chance)))
-
-
-def is_transient(error: Exception) -> bool:
-    """Tell whether the line expected this failure to pass by itself."""
-    return isinstance(error, Retryable)

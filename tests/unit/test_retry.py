@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryState
-from cxrnode.domain.job import JOB_TRANSITIONS, JobState, Park, Retry, RetryPolicy, after_failure, is_transient
-from cxrnode.errors import AssociationLost, ChildLost, NeedsOperator, Unsuitable
+from cxrnode.domain.job import JOB_TRANSITIONS, JobState, Park, Retry, RetryPolicy, after_failure
+from cxrnode.errors import ChildLost, NeedsOperator
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=6, first_seconds=10, longest_seconds=60)
@@ -52,12 +50,6 @@ def test_a_policy_of_a_million_attempts_does_not_overflow() -> None:
     decision = after_failure(ChildLost(), attempt=99_999, now=NOON, policy=patient, chance=1)
     assert isinstance(decision, Retry)
     assert (decision.due_at - NOON).total_seconds() == 900
-
-
-@pytest.mark.parametrize(("error", "passes"), [(AssociationLost(), True), (Unsuitable(code="unreadable"), False)])
-def test_only_some_failures_pass_by_themselves(error: Exception, *, passes: bool) -> None:
-    """Retryable ones."""
-    assert is_transient(error) is passes
 
 
 def test_every_state_can_be_reached_and_the_ends_are_ends() -> None:
