@@ -29,7 +29,7 @@ lint: $(STAMP) ## style, types, and the layers of the architecture
 	$(BIN)/lint-imports --no-logo
 
 lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU build is the one found
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --all-build-deps --generate-hashes --strip-extras \
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra train --all-build-deps --generate-hashes --strip-extras \
 		--no-header --annotation-style line --no-emit-options --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --unsafe-package torch --constraint deploy/torch.txt \
 		--output-file deploy/requirements.lock pyproject.toml
