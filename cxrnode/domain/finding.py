@@ -47,13 +47,30 @@ class Box:
     bottom: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A calibrated image-level probability, and by which points of the model's card it is judged.
+
+    From `high` on the finding is present, below `low` absent, between them nobody says; low <= operating_point <= high.
+    `withheld`: why it is not stated unless asked for. `holds_for`: `adults`, `children`, or empty for everybody.
+    """
+
+    finding: str
+    probability: float
+    operating_point: float
+    low: float
+    high: float
+    withheld: str = ""
+    holds_for: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """What one model said of one image. `masks` by label, `scores` are image-level probabilities by label."""
+    """What one model said of one image: `masks` by label, image-level `scores`, and `boxes` to be drawn."""
 
     model: ModelIdentity
     masks: tuple[tuple[str, Mask], ...] = ()
-    scores: tuple[tuple[str, float], ...] = ()
+    scores: tuple[Score, ...] = ()
     boxes: tuple[Box, ...] = ()
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrnode.domain.finding import Box, Failure, ImagePrediction, Mask, ModelIdentity, Prediction
+from cxrnode.domain.finding import Box, Failure, ImagePrediction, Mask, ModelIdentity, Prediction, Score
 from cxrnode.errors import CxrnodeError, Fatal, ModelAltered, NeedsOperator, SettingsInvalid
 from cxrnode.ports import Request
 
@@ -191,7 +191,7 @@ def _encode_prediction(said: Prediction) -> dict[str, Any]:
     return {
         "model": said.model.name,
         "masks": [[label, list(mask.shape)] for label, mask in said.masks],
-        "scores": [[label, float(score)] for label, score in said.scores],
+        "scores": [asdict(score) for score in said.scores],
         "boxes": [asdict(box) for box in said.boxes],
     }
 
@@ -202,7 +202,7 @@ def _decode_prediction(
     return Prediction(
         model=models[body["model"]],
         masks=tuple((label, _mask(next(blobs), shape)) for label, shape in body["masks"]),
-        scores=tuple((label, score) for label, score in body["scores"]),
+        scores=tuple(Score(**score) for score in body["scores"]),
         boxes=tuple(Box(**box) for box in body["boxes"]),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrnode.domain.finding import Box, Failure, ImagePrediction, ModelIdentity, Prediction
+from cxrnode.domain.finding import Box, Failure, ImagePrediction, ModelIdentity, Prediction, Score
 from cxrnode.errors import ModelAltered, NeedsOperator
 from cxrnode.inference import protocol
 from cxrnode.inference.protocol import Frame, NotAFrame, Pipe
@@ -47,7 +47,16 @@ def test_scores_boxes_failures_and_previews_survive() -> None:
     """Everything an answer may hold crosses unchanged, floats to the last bit."""
     preview = np.arange(12, dtype=np.uint8).reshape(3, 4)
     box = Box(label="opacity", probability=1 / 3, left=0.1, top=2.0, right=7.7, bottom=9.0)
-    said = Prediction(model=MODEL, scores=(("effusion", 0.1 + 0.2),), boxes=(box,))
+    score = Score(
+        finding="effusion",
+        probability=0.1 + 0.2,
+        operating_point=1 / 7,
+        low=0.1,
+        high=0.3,
+        withheld="not good enough",
+        holds_for="adults",
+    )
+    said = Prediction(model=MODEL, scores=(score,), boxes=(box,))
     failed = (("other", Failure(code="model_failed", detail="it broke", transient=True)),)
     back = crossed(ImagePrediction(predictions=(said,), failed=failed, preview=preview))
     assert back.predictions[0].scores == said.scores
