@@ -23,7 +23,7 @@ from cxrnode.inference.bundle import Network
 from cxrnode.pixels.geometry import restore
 from cxrnode.pixels.normalise import prepare
 from cxrnode.training.catalogue import Example, Film, Part, read_catalogue, read_film
-from cxrnode.training.overlay import draw_overlay
+from cxrnode.training.evaluation.overlay import draw_overlay
 from cxrnode.training.recipe import find_recipe
 from cxrnode.training.score import Estimate, dice, estimate, iou
 

@@ -1,0 +1,192 @@
+"""Hides how a network's logits become probabilities that mean what they say, and where the points are set.
+
+Promises the same answer for the same films: maximum likelihood with a weak prior, and counted quantiles. Guo C et al.
+On calibration of modern neural networks. ICML 2017 (vector scaling; expected calibration error).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+PLACES = 6
+"""Digits after the point of what is written into a card: another machine's last bits do not change it."""
+BIAS_SPREAD = 3.0
+"""The prior: the logarithm of a scale is near 0 within 1, a bias near 0 within this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What is done to a logit: scale * logit + bias."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+    def apply(self, logits: Numbers) -> Numbers:
+        """Give the scaled logits."""
+        return self.scale * logits + self.bias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What an operating point is chosen for."""
+
+    kind: Literal["sensitivity", "specificity"]
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value:.2f}" if round(self.value, 2) == self.value else f"{self.kind} {self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """The operating point, the band around it, and what it gives on the films that it was set on."""
+
+    operating_point: float
+    low: float
+    high: float
+    sensitivity: float
+    specificity: float
+    indeterminate: float
+    positives: int
+    negatives: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """One point of a reliability diagram: films of like probability, the mean said and the share that is true."""
+
+    n: int
+    said: float
+    true: float
+
+
+def read_aim(text: str) -> Aim | None:
+    """Read "sensitivity 0.90 on the validation part"; None where it states no aim."""
+    found = re.match(r"\s*(sensitivity|specificity)\s+(0?\.\d+)", text)
+    if found is None:
+        return None
+    return Aim(kind="sensitivity" if found[1] == "sensitivity" else "specificity", value=float(found[2]))
+
+
+def fit_sigmoid(logits: Numbers, truth: Flags) -> Scaling:
+    """Fit one channel's scaling on logits (N,). Without films of both classes nothing is changed."""
+    if truth.all() or not truth.any():
+        return Scaling()
+    sign = np.where(truth, 1.0, -1.0)
+
+    def surprise(knobs: Numbers) -> tuple[float, Numbers]:
+        scaled = np.exp(knobs[0]) * logits + knobs[1]
+        slope = -sign * expit(-sign * scaled)
+        gradient = np.array([(slope * np.exp(knobs[0]) * logits).sum(), slope.sum()])
+        return float(-log_expit(sign * scaled).sum()), gradient
+
+    log_scale, bias = _least(surprise, 1)
+    return Scaling(scale=round(float(np.exp(log_scale[0])), PLACES), bias=round(float(bias[0]), PLACES))
+
+
+def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Scaling, ...]:
+    """Fit vector scaling on logits (N, K) of a group whose true class is `classes` (N,)."""
+    films, count = logits.shape
+    if len(np.unique(classes)) < 2:
+        return (Scaling(),) * count
+    target = np.eye(count)[classes]
+
+    def surprise(knobs: Numbers) -> tuple[float, Numbers]:
+        scales = np.exp(knobs[:count])
+        scaled = logits * scales + knobs[count:]
+        slope = softmax(scaled, axis=1) - target
+        gradient = np.concatenate([(slope * logits * scales).sum(axis=0), slope.sum(axis=0)])
+        return float(-(log_softmax(scaled, axis=1) * target).sum()), gradient
+
+    log_scales, biases = _least(surprise, count)
+    return tuple(
+        Scaling(scale=round(float(np.exp(s)), PLACES), bias=round(float(b), PLACES))
+        for s, b in zip(log_scales, biases, strict=True)
+    )
+
+
+def _least(surprise: Callable[[Numbers], tuple[float, Numbers]], count: int) -> tuple[Numbers, Numbers]:
+    """Give the logarithms of the scales and the biases that surprise least, with the prior."""
+    width = np.concatenate([np.ones(count), np.full(count, BIAS_SPREAD)])
+
+    def with_prior(knobs: Numbers) -> tuple[float, Numbers]:
+        value, gradient = surprise(knobs)
+        return value + float((knobs**2 / (2 * width**2)).sum()), gradient + knobs / width**2
+
+    found = minimize(with_prior, np.zeros(2 * count), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return found.x[:count], found.x[count:]
+
+
+def choose_points(
+    probabilities: Numbers, truth: Flags, aim: Aim, *, missed: float = 0.05, alarms: float = 0.05
+) -> Points:
+    """Set a finding's points: the aim is met or passed on these films.
+
+    Below `low` lie at most the share `missed` of the films that have it, from `high` on at most the share `alarms` of
+    those that have not; the operating point lies within. Raises ValueError without films of both classes.
+    """
+    if truth.all() or not truth.any():
+        raise ValueError("points need films with the finding and films without")
+    have, have_not = np.sort(probabilities[truth]), np.sort(probabilities[~truth])
+    if aim.kind == "sensitivity":
+        point = _highest_with(have, 1 - aim.value)
+    else:
+        point = _lowest_with(have_not, 1 - aim.value)
+    low, high = min(point, _highest_with(have, missed)), max(point, _lowest_with(have_not, alarms))
+    return measure_points(probabilities, truth, point, low, high)
+
+
+def measure_points(probabilities: Numbers, truth: Flags, point: float, low: float, high: float) -> Points:
+    """Say what the points give on some films; not-a-number for a share of no films."""
+    said = probabilities >= point
+    return Points(
+        operating_point=point,
+        low=low,
+        high=high,
+        sensitivity=float(said[truth].mean()) if truth.any() else float("nan"),
+        specificity=float((~said[~truth]).mean()) if (~truth).any() else float("nan"),
+        indeterminate=float(((probabilities >= low) & (probabilities < high)).mean()),
+        positives=int(truth.sum()),
+        negatives=int((~truth).sum()),
+    )
+
+
+def _highest_with(ascending: Numbers, below: float) -> float:
+    """Give the highest point that leaves at most the share `below` of the values under it."""
+    left = int(np.floor(below * len(ascending) + 1e-9))
+    step = 10.0**-PLACES
+    return float(np.clip(np.floor(ascending[min(left, len(ascending) - 1)] / step) * step, step, 1 - step).round(PLACES))
+
+
+def _lowest_with(ascending: Numbers, above: float) -> float:
+    """Give the lowest point that leaves at most the share `above` of the values at it or over it."""
+    left = int(np.floor(above * len(ascending) + 1e-9))
+    step = 10.0**-PLACES
+    value = ascending[len(ascending) - 1 - left] if left < len(ascending) else 0.0
+    return float(np.clip((np.floor(value / step) + 1) * step, step, 1 - step).round(PLACES))
+
+
+def reliability(probabilities: Numbers, truth: Flags, count: int = 10) -> tuple[Bin, ...]:
+    """Give the points of a reliability diagram: bins of about equal size, from the least probable up."""
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, min(count, len(order))) if len(part)]
+    return tuple(
+        Bin(n=len(part), said=float(probabilities[part].mean()), true=float(truth[part].mean())) for part in parts
+    )
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Give the expected calibration error: the mean distance of said and true, a film counting once."""
+    total = sum(one.n for one in bins)
+    return sum(one.n * abs(one.said - one.true) for one in bins) / total if total else 0.0
