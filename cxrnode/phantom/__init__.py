@@ -22,15 +22,21 @@ from cxrnode.phantom.catalogue import Named, catalogue, named
 from cxrnode.phantom.compose import compose
 from cxrnode.phantom.defects import change, damage
 from cxrnode.phantom.encode import check, encoded
-from cxrnode.phantom.radiograph import Defect, Patient, Radiograph, Truth, View, Voi, study_of
+from cxrnode.phantom.lesions import Lesion, Opacity, Pneumothorax, Side
+from cxrnode.phantom.radiograph import Corners, Defect, Patient, Radiograph, Truth, View, Voi, study_of
 from cxrnode.phantom.truth import truth_of
 
 __all__ = [
+    "Corners",
     "Defect",
+    "Lesion",
     "Named",
+    "Opacity",
     "Patient",
     "Phantom",
+    "Pneumothorax",
     "Radiograph",
+    "Side",
     "Truth",
     "View",
     "Voi",

@@ -8,13 +8,16 @@ picture's right. 0 is black (air), 1 is white (bone).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cxrnode.phantom.lesions import Drawn, Lesion, Side, outlined, shown
 from cxrnode.phantom.shapes import (
     Canvas,
     Floats,
@@ -40,12 +43,18 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A drawn radiograph: `values` float32 in [0, 1] and the outlines as masks, all (rows, cols), read-only."""
+    """A drawn radiograph: `values` float32 in [0, 1] and the outlines as masks, all (rows, cols), read-only.
+
+    The lungs are the whole lung fields, with the air beside a shrunken lung and with what is opaque in it. `opacities`
+    is 0 where there is none, else the opacity's number from 1 on.
+    """
 
     values: Floats
     right_lung: Mask
     left_lung: Mask
     heart: Mask
+    pneumothorax: Mask
+    opacities: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +210,9 @@ def _cloud(canvas: Canvas, rng: np.random.Generator, size: float) -> Floats:
     return np.asarray(image, dtype=np.float32)
 
 
-def _chest_values(canvas: Canvas, chest: _Chest, rng: np.random.Generator) -> Floats:
+def _chest_values(
+    canvas: Canvas, chest: _Chest, rng: np.random.Generator, ill: Drawn, lesions: Sequence[Lesion]
+) -> Floats:
     """Brightness of a frontal chest: how much of each tissue stands in the way of the beam."""
     x, y = canvas.grid()
     lungs = np.maximum(chest.right_lung, chest.left_lung)
@@ -214,7 +225,8 @@ def _chest_values(canvas: Canvas, chest: _Chest, rng: np.random.Generator) -> Fl
     values -= 0.10 * np.exp(-(((x - 0.497) / 0.018) ** 2)) * soft(0.33 - y, 0.06)
     values -= 0.07 * np.exp(-(((x - 0.77) / 0.045) ** 2) - ((y - 0.85) / 0.022) ** 2)
     bright = thickness(lungs, 0.03)
-    values += bright * (0.13 * _vessels(canvas, rng) + 0.012 * _cloud(canvas, rng, 0.02))
+    markings = bright * (0.13 * _vessels(canvas, rng) + 0.012 * _cloud(canvas, rng, 0.02))
+    values = shown(values + markings, markings, lungs, ill, lesions) if lesions else values + markings
     values += 0.05 * bright * np.exp(-(((np.abs(x - 0.5) - 0.11) / 0.05) ** 2) - ((y - 0.42) / 0.09) ** 2)
     values += 0.135 * _bones(canvas) * soft(chest.body, 0.02)
     return np.asarray(values + 0.015 * _cloud(canvas, rng, 0.3) * soft(chest.body, 0.05), dtype=np.float32)
@@ -286,25 +298,34 @@ def _grain(rng: np.random.Generator, values: Floats, amount: float) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def draw(subject: Subject, seed: int, rows: int, cols: int, marker: str = "R") -> Picture:
+def draw(
+    subject: Subject, seed: int, rows: int, cols: int, marker: str = "R", lesions: tuple[Lesion, ...] = ()
+) -> Picture:
     """Draw a subject on `rows` by `cols` pixels, in the reference arrangement of its view.
 
     `marker` is the lead letter beside the patient ("R" on the patient's right, "L" on the left, "" none). Only a
-    frontal chest has masks; those of a lateral or a hand are empty. The arrays are shared: they are read-only.
+    frontal chest has masks and lesions; those of a lateral or a hand are empty. The arrays are shared: they are
+    read-only.
     """
     rng = np.random.default_rng([seed, *subject.encode()])
     canvas = canvas_for(rows, cols)
     empty = np.zeros((rows, cols), dtype=np.bool_)
-    masks = {"right_lung": empty, "left_lung": empty, "heart": empty}
+    masks = {"right_lung": empty, "left_lung": empty, "heart": empty, "pneumothorax": empty}
+    opacities = empty.astype(np.uint8)
     if subject is Subject.FRONTAL:
         chest = _outlines(canvas, rng)
-        values = _chest_values(canvas, chest, rng)
-        masks = {name: enlarged(getattr(chest, name), rows, cols) > 0 for name in masks}
+        ill = outlined(canvas, {Side.RIGHT: chest.right_lung, Side.LEFT: chest.left_lung}, lesions, seed)
+        values = _chest_values(canvas, chest, rng, ill, lesions)
+        for name in ("right_lung", "left_lung", "heart"):
+            masks[name] = enlarged(getattr(chest, name), rows, cols) > 0
+        masks["pneumothorax"] = enlarged(ill.air, rows, cols) > 0
+        for number, depth in enumerate(ill.opacities, start=1):
+            opacities[enlarged(depth, rows, cols) > 0] = number
     else:
         values = (_lateral_values if subject is Subject.LATERAL else _hand_values)(canvas, rng)
     values = np.clip(_grain(rng, enlarged(values, rows, cols), 0.006), 0, 1)
     if marker:
         values = _marked(values, marker, (0.05 if marker == "R" else 0.90, 0.06))
-    for array in (values, *masks.values()):
+    for array in (values, opacities, *masks.values()):
         array.flags.writeable = False
-    return Picture(values=values, **masks)
+    return Picture(values=values, opacities=opacities, **masks)

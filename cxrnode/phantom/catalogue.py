@@ -12,6 +12,7 @@ from functools import cache
 from pydicom import uid
 
 from cxrnode.phantom.encode import ENCODINGS
+from cxrnode.phantom.lesions import Opacity, Pneumothorax, Side
 from cxrnode.phantom.radiograph import Defect, Radiograph, View, Voi
 
 
@@ -122,10 +123,19 @@ def _defects() -> Iterator[Named]:
         yield Named(name=f"defect-{defect.value}", about=about, spec=spec)
 
 
+def _lesions() -> Iterator[Named]:
+    """Chests that are ill, with the lesions' outlines in the truth."""
+    air, patch = Pneumothorax(share=0.25), Opacity(side=Side.LEFT)
+    yield Named(name="pneumothorax", about="DX PA, a pneumothorax on the right", spec=replace(_DX, lesions=(air,)))
+    yield Named(name="opacity", about="DX PA, an opacity in the left lung", spec=replace(_DX, lesions=(patch,)))
+    both = replace(_DX, lesions=(air, patch))
+    yield Named(name="pneumothorax-opacity", about="DX PA, both of these", spec=both)
+
+
 @cache
 def catalogue() -> tuple[Named, ...]:
     """Every radiograph that has a name, in a fixed order."""
-    parts = (_kinds, _syntaxes, _depths, _displays, _orientations, _defects)
+    parts = (_kinds, _syntaxes, _depths, _displays, _orientations, _defects, _lesions)
     return tuple(entry for part in parts for entry in part())
 
 

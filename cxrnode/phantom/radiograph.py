@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cxrnode.phantom.lesions import Lesion
 from cxrnode.phantom.shapes import Floats, Mask
 
 
@@ -83,9 +84,9 @@ class Patient:
 class Radiograph:
     """One synthetic radiograph to make; the defaults are a sound DX of a PA chest.
 
-    The anatomy depends on `seed`, `view`, `rows`, `cols` and `marker` alone: two specifications that agree in these
-    show the same picture, however it is encoded. A DX that says more than its IOD allows (a rescale, a modality
-    LUT, signed values: PS3.3 C.8.11.3) is made all the same, since such films exist; `conformant` tells.
+    The anatomy depends on `seed`, `view`, `rows`, `cols`, `marker` and `lesions` alone: two specifications that agree
+    in these show the same picture, however it is encoded. A DX that says more than its IOD allows (a rescale, a
+    modality LUT, signed values: PS3.3 C.8.11.3) is made all the same, since such films exist; `conformant` tells.
     """
 
     seed: int = 1
@@ -94,6 +95,8 @@ class Radiograph:
     cols: int = 512
     marker: str = "R"
     """The lead letter in the picture: "R", "L" or "" for none."""
+    lesions: tuple[Lesion, ...] = field(default=(), repr=False)
+    """What is ill in a frontal chest. Not in `repr`, so that a sound phantom keeps the UIDs it always had."""
 
     modality: str = "DX"
     """DX or CR."""
@@ -152,7 +155,7 @@ class Radiograph:
 
     def uid(self, kind: str) -> str:
         """The UID of this radiograph's "study", "series" or "instance"."""
-        own = self.identity or repr(self)
+        own = self.identity or (repr(self) + repr(self.lesions) if self.lesions else repr(self))
         if kind == "study" and self.study:
             own = repr((self.study, self.patient.patient_id))
         digest = hashlib.sha256(f"cxrnode phantom {kind} {own}".encode()).digest()
@@ -160,11 +163,22 @@ class Radiograph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Corners:
+    """A box in stored pixels, corner based: the first pixel reaches from 0 to 1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
     """What is true of a radiograph: all arrays (rows, cols) in the arrangement of its stored pixels.
 
     `display` is the picture as it is to be seen, float32, 0 black to 1 white. The lungs and the heart are the
-    patient's own; a lateral or a hand has none, and no `cardiothoracic_ratio`.
+    patient's own; a lateral or a hand has none, and no `cardiothoracic_ratio`. A lung is the whole lung field, with the
+    air of a pneumothorax.
     """
 
     display: Floats
@@ -173,6 +187,9 @@ class Truth:
     heart: Mask
     padding: Mask
     cardiothoracic_ratio: float | None
+    pneumothorax: Mask
+    opacities: tuple[Corners, ...]
+    """The box around each opacity."""
 
 
 def study_of(seed: int = 1, **changes: object) -> tuple[Radiograph, Radiograph]:

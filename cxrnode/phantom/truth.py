@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cxrnode.phantom.anatomy import Picture, Subject, draw
-from cxrnode.phantom.radiograph import Defect, Radiograph, Truth, View
+from cxrnode.phantom.radiograph import Corners, Defect, Radiograph, Truth, View
 
 
 def _directions(spec: Radiograph) -> tuple[str, str] | None:
@@ -54,7 +55,7 @@ def _subject(spec: Radiograph) -> Subject:
 def _drawn(spec: Radiograph) -> Picture:
     """The picture in the arrangement of the stored pixels."""
     rows, cols = (spec.cols, spec.rows) if _turned(spec) else (spec.rows, spec.cols)
-    picture = draw(_subject(spec), spec.seed, rows, cols, spec.marker)
+    picture = draw(_subject(spec), spec.seed, rows, cols, spec.marker, spec.lesions)
     planes = {name: np.ascontiguousarray(arranged(getattr(picture, name), spec)) for name in Picture.__slots__}
     return Picture(**planes)
 
@@ -76,6 +77,15 @@ def cardiothoracic_ratio(picture: Picture) -> float | None:
     return float((np.ptp(np.flatnonzero(picture.heart.any(axis=0))) + 1) / thorax)
 
 
+def _boxes(numbered: NDArray[np.uint8]) -> tuple[Corners, ...]:
+    """The box around each number from 1 on, in their order; one that something else hides has none."""
+    found = [place for place in ndimage.find_objects(numbered) if place is not None]
+    return tuple(
+        Corners(left=float(cols.start), top=float(rows.start), right=float(cols.stop), bottom=float(rows.stop))
+        for rows, cols in found
+    )
+
+
 def truth_of(spec: Radiograph) -> Truth:
     """The picture of a specification with its borders, and what is true of it."""
     picture = _drawn(spec)
@@ -90,4 +100,6 @@ def truth_of(spec: Radiograph) -> Truth:
         heart=picture.heart,
         padding=padding,
         cardiothoracic_ratio=cardiothoracic_ratio(upright),
+        pneumothorax=picture.pneumothorax,
+        opacities=_boxes(picture.opacities),
     )
