@@ -13,6 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cxrnode.domain.reasons import CAVEATS as CAVEATS
+from cxrnode.domain.reasons import REASONS as REASONS
+from cxrnode.domain.reasons import SMALLEST_SIDE, Reason
+
 CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
 DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 DX_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -23,8 +27,8 @@ RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG"})
 OWN_MANUFACTURER = "cxrnode"
 """What our objects say in Manufacturer: how they are known when they come back."""
 
-SMALLEST_SIDE = 256
-"""Below this many rows or columns a radiograph has lost what the models were trained to see."""
+ADULT_FROM = 16
+"""Years. The models' adults are 16 and older: the public data sets name few who are younger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,10 @@ class ImageFacts:
     manufacturer: str = ""
     words: str = ""
     series_words: str = ""
+    age_years: float | None = None
+    """The patient's age at the study, from its own element or the dates; None where neither says."""
+    laterality: str = ""
+    """R, L, B (both) or U (unpaired) of a paired part, as the image or its series states it."""
 
 
 class View(StrEnum):
@@ -70,42 +78,6 @@ class View(StrEnum):
     LATERAL = "lateral"
     OTHER = "other"
     UNSTATED = "unstated"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why an image is not analysed. `candidate`: it is a chest radiograph whose reader would want to know."""
-
-    text: str
-    candidate: bool
-
-
-REASONS: dict[str, Reason] = {
-    "unreadable_header": Reason(text="its header cannot be read", candidate=False),
-    "no_study": Reason(text="its header names no study", candidate=False),
-    "not_dicom": Reason(text="it is not a DICOM file", candidate=False),
-    "own": Reason(text="cxrnode wrote it", candidate=False),
-    "not_an_image": Reason(text="it is not an image", candidate=False),
-    "modality": Reason(text="it is not a projection radiograph", candidate=False),
-    "not_human": Reason(text="it is not of a human", candidate=False),
-    "not_chest": Reason(text="it is not of the chest", candidate=False),
-    "secondary": Reason(text="it is a secondary or derived image", candidate=False),
-    "for_processing": Reason(text="it is raw data for processing, not for presentation", candidate=True),
-    "lateral": Reason(text="it is a lateral view; the models read frontal views", candidate=True),
-    "view": Reason(text="it is an oblique or other special view; the models read frontal views", candidate=True),
-    "multi_frame": Reason(text="it has more than one frame", candidate=True),
-    "no_pixels": Reason(text="it has no pixels", candidate=True),
-    "colour": Reason(text="it is not a grayscale image", candidate=True),
-    "too_small": Reason(text=f"it has fewer than {SMALLEST_SIDE} rows or columns", candidate=True),
-    "unreadable": Reason(text="its pixels cannot be decoded", candidate=True),
-    "recoded": Reason(text="the same image is here in another transfer syntax", candidate=False),
-    "replaced": Reason(text="a corrected version of the same image took its place", candidate=False),
-    "cut": Reason(text="it was cut off, and the whole image is here", candidate=False),
-    "conflict": Reason(text="the same SOP Instance UID came with other pixels", candidate=True),
-    "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
-    "no_model": Reason(text="no model is enabled for its source", candidate=True),
-    "model_failed": Reason(text="the model failed on it", candidate=True),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +99,6 @@ class NotSuitable:
         """The reason in words."""
         return REASONS[self.code]
 
-
-CAVEATS: dict[str, str] = {
-    "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
-    "view_unstated": "The view is not stated; a frontal view is assumed",
-    "body_part_unstated": "The body part is not stated; a chest is assumed",
-    "orientation_unstated": "The patient orientation is not stated; the patient's right is taken to be on the left",
-    "not_calibrated": "No calibrated pixel spacing: areas are shares of the image",
-    "detector_plane": "Lengths and areas are at the detector, not corrected for magnification",
-}
 
 _CHEST = re.compile(
     r"CHEST|CEHST|CHSET|CHESST|(?<![A-Z])CHST|THORA|THROAX|TORAX|TORAC|TORAKS|(?<![A-Z])THX(?![A-Z])|(?<![A-Z])CXR"
@@ -196,14 +159,24 @@ _CHEST_CODES = frozenset(
 )
 
 
-def select(facts: ImageFacts) -> Suitable | NotSuitable:
-    """Decide on one image from what its header says; the first reason in the order of the checks is the one given."""
+def select(facts: ImageFacts, *, children: bool = False) -> Suitable | NotSuitable:
+    """Decide on one image from what its header says; the first reason in the order of the checks is the one given.
+
+    A child is looked at only where `children` are wanted, and then every statement says so.
+    """
     for check in _CHECKS:
         code = check(facts)
         if code:
             return NotSuitable(code=code)
+    if is_child(facts) and not children:
+        return NotSuitable(code="child")
     view = view_of(facts)
     return Suitable(view=view, caveats=tuple(_caveats(facts, view)))
+
+
+def is_child(facts: ImageFacts) -> bool | None:
+    """Tell whether the patient is younger than the models' patients were; None where no age is stated."""
+    return None if facts.age_years is None else facts.age_years < ADULT_FROM
 
 
 def view_of(facts: ImageFacts) -> View:
@@ -226,8 +199,7 @@ def view_of(facts: ImageFacts) -> View:
 
 def _view_in(text: str) -> View:
     text = _plain(text)
-    frontal = _frontal_in(text)
-    lateral = _LATERAL.search(text) is not None
+    frontal, lateral = _frontal_in(text), _LATERAL.search(text) is not None
     if _SPECIAL_VIEW.search(text):
         return View.UNSTATED if frontal and lateral else View.OTHER
     if lateral:
@@ -268,6 +240,7 @@ def _caveats(facts: ImageFacts, view: View) -> list[str]:
         "orientation_unstated": not _lies_frontal(facts),
         "not_calibrated": not facts.spacing,
         "detector_plane": bool(facts.spacing),
+        "child": bool(is_child(facts)),
     }
     return [caveat for caveat, holds in said.items() if holds]
 

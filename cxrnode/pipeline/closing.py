@@ -45,7 +45,7 @@ class Closing:
 
     def _close(self, study: StudyUID, now: datetime) -> bool:
         membership = self._ledger.membership(study)
-        verdicts = [Verdict(row=member.row, code=_code(member)) for member in membership.instances]
+        verdicts = [Verdict(row=member.row, code=self._code(member)) for member in membership.instances]
         wanted = [member for member, verdict in zip(membership.instances, verdicts, strict=True) if _matters(verdict)]
         chosen = route(
             (wanted or membership.instances)[0].sender, self._plan.rules, self._plan.models, self._plan.destinations
@@ -63,10 +63,9 @@ class Closing:
         tell(Event.STUDY_CLOSED, study=study, images=len(verdicts), count=len(wanted), job=job)
         return True
 
-
-def _code(member: Instance) -> str:
-    verdict = select(member.facts)
-    return verdict.code if isinstance(verdict, NotSuitable) else ""
+    def _code(self, member: Instance) -> str:
+        verdict = select(member.facts, children=self._plan.children)
+        return verdict.code if isinstance(verdict, NotSuitable) else ""
 
 
 def _matters(verdict: Verdict) -> bool:

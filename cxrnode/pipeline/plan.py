@@ -25,3 +25,7 @@ class Plan:
     commitment_wait_seconds: float
     """How long an N-EVENT-REPORT may take before commitment is asked for again."""
     preview: bool = False
+    state_withheld: bool = False
+    """Whether findings that a card withholds are stated all the same, each saying so."""
+    children: bool = False
+    """Whether children are analysed, by models that were trained on adults."""

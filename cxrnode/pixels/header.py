@@ -26,6 +26,7 @@ from pydicom.tag import BaseTag
 from cxrnode.domain.identity import AETitle, InstanceUID, SeriesUID, StudyUID, ae_title
 from cxrnode.domain.selection import ImageFacts
 from cxrnode.domain.study import Arrival, Description, Patient, Sender
+from cxrnode.pixels.age import age_years
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
@@ -46,6 +47,7 @@ _WIDTHS = {
 """Bytes of one number by value representation; text has none."""
 _ADOPTED = AETitle("ADOPTED")
 """Both AE titles of a file that does not say how it came."""
+_AGE = ("PatientAge", "PatientBirthDate", "StudyDate", "AcquisitionDate", "ContentDate")
 _SERIES_WORDS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
 _WORDS = (
     "StudyDescription",
@@ -255,7 +257,14 @@ def facts_of(header: Dataset, *, has_pixels: bool, whole: bool = True) -> ImageF
         manufacturer=_text(header, "Manufacturer"),
         words=_words(header, _WORDS),
         series_words=_words(header, _SERIES_WORDS),
+        age_years=_age(header),
+        laterality=(_text(header, "ImageLaterality") or _text(header, "Laterality")).upper(),
     )
+
+
+def _age(header: Dataset) -> float | None:
+    stated, born, *seen = (_text(header, keyword) for keyword in _AGE)
+    return age_years(stated, born=born, seen=seen)
 
 
 def _words(header: Dataset, keywords: tuple[str, ...]) -> str:

@@ -43,6 +43,8 @@ FACTS = st.builds(
     manufacturer=WORDS,
     words=WORDS,
     series_words=WORDS,
+    age_years=st.one_of(st.none(), st.floats(0, 120)),
+    laterality=WORDS,
 )
 
 

@@ -176,3 +176,13 @@ def test_values_of_the_wrong_kind_state_nothing(tmp_path: Path, describe: Callab
     odd.save_as(tmp_path / "odd.dcm")
     facts = describe((tmp_path / "odd.dcm").read_bytes()).facts
     assert (facts.frames, facts.rows, facts.view_position, facts.patient_orientation) == (1, 0, "", ("L",))
+
+
+def test_age_and_laterality_are_read(tmp_path: Path) -> None:
+    """The image's own side comes before its series', and broken values are values not stated."""
+    header = Dataset()
+    assert (facts_of(header, has_pixels=True).age_years, facts_of(header, has_pixels=True).laterality) == (None, "")
+    header.PatientAge, header.Laterality, header.ImageLaterality = "007Y", "L", "r"
+    assert (facts_of(header, has_pixels=True).age_years, facts_of(header, has_pixels=True).laterality) == (7.0, "R")
+    header.PatientAge, header.PatientBirthDate, header.StudyDate = "", "20100101", "20250101"
+    assert facts_of(header, has_pixels=True).age_years == pytest.approx(15, abs=0.01)

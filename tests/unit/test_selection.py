@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cxrnode.domain.selection import (
+    ADULT_FROM,
     CAVEATS,
     CR_STORAGE,
     DX_FOR_PRESENTATION,
@@ -330,3 +331,20 @@ def test_every_reason_and_caveat_reads_as_the_rest_of_a_sentence() -> None:
         assert not reason.text.endswith(".")
     assert all(not caveat.endswith(".") for caveat in CAVEATS.values())
     assert NotSuitable(code="lateral").reason is REASONS["lateral"]
+
+
+@pytest.mark.parametrize(("age", "code"), [(None, "yes"), (ADULT_FROM, "yes"), (15.9, "child"), (0.0, "child")])
+def test_a_child_is_not_analysed_unless_children_are_wanted(age: float | None, code: str) -> None:
+    """By the stated age; where none is stated nobody is called a child."""
+    facts = replace(PA, age_years=age)
+    assert verdict(facts) == code
+    wanted = select(facts, children=True)
+    assert isinstance(wanted, Suitable)
+    assert ("child" in wanted.caveats) == (code == "child")
+
+
+def test_what_a_childs_film_shows_comes_before_the_age() -> None:
+    """A child's hand is no chest, and no candidate; a child's chest is one."""
+    child = replace(PA, age_years=5.0)
+    assert verdict(child, body_part="HAND") == "not_chest"
+    assert is_candidate(child)
