@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import CxrnodeError, NeedsOperator
 
 if TYPE_CHECKING:
     from cxrnode.inference.bundle import BundleCard
@@ -36,20 +36,19 @@ Bundle = Annotated[Path | None, typer.Option("--bundle", help="Bundle folder; el
 
 @models.command("list")
 def list_models(json: Json = False) -> None:
-    """List the bundles in models.folder."""
-    from cxrnode.inference.bundle import METADATA, read_card
+    """List the bundles in models.folder: which run, and why the others do not."""
+    from cxrnode.inference.shelf import bundles_in
 
     in_force = settings().models
-    folders = sorted(path.parent.parent for path in in_force.folder.glob(f"*/{METADATA}"))
-    cards = [read_card(folder) for folder in folders]
+    listed = [_listed(name, folder, in_force.enabled) for name, folder in bundles_in(in_force.folder).items()]
     if json:
-        say_json([_brief(card, enabled=card.name in in_force.enabled) for card in cards])
+        say_json(listed)
         return
     rows = [
-        (c.name, c.version, "yes" if c.name in in_force.enabled else "no", c.digest[:12], ", ".join(c.channels))
-        for c in cards
+        (one["name"], one["version"], one["kind"], "yes" if one["enabled"] else "no", one["digest"][:12], _remark(one))
+        for one in listed
     ]
-    say_table(f"Models in {in_force.folder}", ("name", "version", "enabled", "digest", "channels"), rows)
+    say_table(f"Models in {in_force.folder}", ("name", "version", "kind", "enabled", "digest", "findings"), rows)
 
 
 @models.command()
@@ -60,7 +59,7 @@ def show(name: Name, json: Json = False) -> None:
     folder = _folder(name)
     card = read_card(folder)
     if json:
-        say_json({**_brief(card, enabled=name in settings().models.enabled), "metrics": dict(card.metrics)})
+        say_json({**_brief(name, card, settings().models.enabled), "metrics": dict(card.metrics)})
         return
     text = folder / "docs" / "README.md"
     say(text.read_text(encoding="utf-8") if text.is_file() else card.intended_use)
@@ -71,8 +70,11 @@ def show(name: Name, json: Json = False) -> None:
 def verify(name: Annotated[str | None, typer.Argument(help="One model; else all enabled ones.")] = None) -> None:
     """Check that weights are the ones their card pins. Exit code 1 if not."""
     from cxrnode.inference.bundle import verify as verify_bundle
+    from cxrnode.inference.shelf import enabled_by_default
 
-    for one in [name] if name else settings().models.enabled:
+    in_force = settings().models
+    enabled = enabled_by_default(in_force.folder) if in_force.enabled == "default" else in_force.enabled
+    for one in [name] if name else enabled:
         card = verify_bundle(_folder(one))
         say(f"{card.name} {card.version}: weights are as pinned, digest {card.digest}")
 
@@ -87,16 +89,22 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of weights and samples.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe's name or TOML file; else the model's own.")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="A source not to learn from; may be repeated.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Learn from this many films only.")] = None,
 ) -> None:
     """Train a model on your data: log.jsonl, curves.png, the best checkpoint and a bundle in the run folder."""
     from dataclasses import replace
 
     from cxrnode.training.options import TrainOptions
+    from cxrnode.training.recipe import find_recipe
     from cxrnode.training.trainer import train as run_training
 
-    options = replace(TrainOptions(), minutes=minutes, threads=threads, device=device)
+    options = TrainOptions(minutes=minutes, threads=threads, device=device, examples=examples)
     options = replace(options, steps=steps or options.steps, seed=options.seed if seed is None else seed)
-    outcome = run_training(name, data, out, options, _progress())
+    options = replace(options, bundles=settings().models.folder)
+    chosen = find_recipe(recipe or name).without(tuple(leave_out or ()))
+    outcome = run_training(chosen, data, out, options, _progress())
     say(f"done: {outcome}")
     say(f"measure it: cxrnode models evaluate {name} --data {data} --bundle {out / 'bundle'}")
 
@@ -139,14 +147,41 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _brief(card: BundleCard, *, enabled: bool) -> dict[str, Any]:
+def _listed(name: str, folder: Path, enabled: str | Sequence[str]) -> dict[str, Any]:
+    """Give what is listed of a bundle; one that cannot be read is listed with the reason, for the others' sake."""
+    from cxrnode.inference.bundle import read_card
+
+    try:
+        return _brief(name, read_card(folder), enabled)
+    except CxrnodeError as error:
+        named = enabled != "default" and name in enabled
+        return {"name": name, "version": "", "kind": "", "enabled": named, "digest": "", "unreadable": str(error)}
+
+
+def _remark(listed: Mapping[str, Any]) -> str:
+    """Give what a person is told of a bundle: what it finds, what it withholds, why it is off."""
+    if "unreadable" in listed:
+        return f"cannot be read: {listed['unreadable']}"
+    said = [f"{name} (withheld)" if why else name for name, why in listed["findings"].items()]
+    lines = [", ".join(said or listed["labels"])]
+    if not listed["enabled"]:
+        lines.append(f"off: {listed['disabled_because'] or 'not in models.enabled'}")
+    return "\n".join(lines)
+
+
+def _brief(name: str, card: BundleCard, enabled: str | Sequence[str]) -> dict[str, Any]:
     return {
-        "name": card.name,
+        "name": name,
         "version": card.version,
-        "enabled": enabled,
+        "kind": card.kind,
+        "enabled": card.enabled_by_default if enabled == "default" else name in enabled,
+        "enabled_by_default": card.enabled_by_default,
+        "disabled_because": card.disabled_because,
         "digest": card.digest,
         "weights_sha256": card.weights_sha256,
         "channels": list(card.channels),
+        "labels": list(card.labels),
+        "findings": {rule.name: rule.withheld for rule in card.findings},
         "operating_points": dict(card.operating_points),
         "licence": card.licence,
         "intended_use": card.intended_use,

@@ -1,9 +1,9 @@
 """Hides the backbone that our own networks share, and what differs from MONAI's EfficientNet.
 
 Promises networks that are built from numbers alone and touch no file, whose state dict names MONAI's own layers. The
-backbone is EfficientNet-Lite0 (Tan and Le, EfficientNet: Rethinking Model Scaling, ICML 2019, arXiv 1905.11946; the Lite
-variants of 2020 leave out squeeze and excitation and use ReLU6): MONAI's EfficientNet with those two changes. Input is
-one gray picture (N, 1, S, S), 0..1, with S a multiple of 32.
+backbone is EfficientNet-Lite0 (Tan and Le, EfficientNet: Rethinking Model Scaling, ICML 2019, arXiv 1905.11946; the
+Lite variants of 2020 leave out squeeze and excitation and use ReLU6): MONAI's EfficientNet with those two changes. Input
+is one gray picture (N, 1, S, S), 0..1, with S a multiple of 32.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-import torch
 from monai.networks.nets.efficientnet import EfficientNet
 from torch import Tensor, nn
 
@@ -38,11 +37,12 @@ _MIDDLE, _SPREAD = 127 / 255, 128 / 255
 class LiteTrunk(EfficientNet):  # type: ignore[misc]  # MONAI has no annotations that mypy follows
     """EfficientNet-Lite0 without its head: features at strides 2, 4, 8, 16 and 32 with CHANNELS channels each."""
 
-    def __init__(self, drop_connect_rate: float = 0.1) -> None:
-        """Build the trunk; `drop_connect_rate` is the stochastic depth while training."""
+    def __init__(self, drop_connect_rate: float = 0.1, stages: int = STAGES) -> None:
+        """Build the trunk's first `stages` stages; `drop_connect_rate` is the stochastic depth while training."""
         super().__init__(list(_LITE0), in_channels=1, num_classes=1, drop_connect_rate=drop_connect_rate)
         for name in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc"):
             delattr(self, name)
+        self._blocks = self._blocks[:stages]
         _use_relu6(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -83,6 +83,25 @@ class ChestClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits (N, out_channels) of (N, 1, S, S)."""
         return cast(Tensor, self.linear(self.dropout(self.features(images))))
+
+
+class PictureGate(nn.Module):
+    """The trunk down to stride 16, its features where they lie on a grid of five by five, and one logit a channel.
+
+    What lies on which side decides here, so the features are not pooled over the whole picture.
+    """
+
+    def __init__(self, out_channels: int, dropout: float = 0.2) -> None:
+        """Build a gate of `out_channels` logits."""
+        super().__init__()
+        self.trunk = LiteTrunk(drop_connect_rate=0.0, stages=5)
+        self.pool = nn.AdaptiveAvgPool2d(5)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(CHANNELS[3] * 25, out_channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the logits (N, out_channels) of (N, 1, S, S)."""
+        return cast(Tensor, self.linear(self.dropout(self.pool(self.trunk(images)[-1]).flatten(1))))
 
 
 def _use_relu6(module: nn.Module) -> None:

@@ -10,7 +10,8 @@ cannot cancel: clipping, a vendor's local contrast, uneven exposure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from cxrnode.pixels.normalise import normalise
 
 FloatArray = NDArray[np.float32]
 Generator = np.random.Generator
+Change = tuple[float, Callable[[FloatArray, Generator], FloatArray]]
+"""How likely a change is, and the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +45,18 @@ class Sample:
     labelled: NDArray[np.bool_]
 
 
-def draw_sample(film: Cached, size: int, rng: Generator) -> Sample:
-    """Make one training sample of (size, size) from a cached film."""
+def draw_sample(film: Cached, size: int, rng: Generator, changes: Sequence[Change] | None = None) -> Sample:
+    """Make one training sample of (size, size) from a cached film; `changes` are CHANGES unless others are given."""
     box = _frame(film, size, rng)
     image, truth = _warp(film, box, rng)
-    for probability, change in CHANGES:
+    for probability, change in CHANGES if changes is None else changes:
         if rng.random() < probability:
             image = change(image, rng)
     image, truth = _hide(image, truth, rng)
     grid = place(normalise(np.clip(image, 0.0, 1.0)), box)
-    return Sample(image=grid[None], truth=np.stack([place(channel, box) for channel in truth]), labelled=film.labelled)
+    layers = [place(channel, box) for channel in truth]
+    placed = np.stack(layers) if layers else np.zeros((0, size, size), dtype=np.float32)
+    return Sample(image=grid[None], truth=placed, labelled=film.labelled)
 
 
 def _frame(film: Cached, size: int, rng: Generator) -> Letterbox:
@@ -78,6 +83,8 @@ def _warp(film: Cached, box: Letterbox, rng: Generator) -> tuple[FloatArray, Flo
     grid = torch.nn.functional.affine_grid(theta, [1, 1, box.height, box.width], align_corners=False)
     mode = "border" if rng.random() < 0.25 else "zeros"
     picture = torch.nn.functional.grid_sample(layers[:, :1], grid, padding_mode=mode, align_corners=False)
+    if layers.shape[1] == 1:
+        return picture[0, 0].numpy(), np.zeros((0, box.height, box.width), dtype=np.float32)
     truth = torch.nn.functional.grid_sample(layers[:, 1:], grid, padding_mode="zeros", align_corners=False)
     return picture[0, 0].numpy(), truth[0].numpy()
 
@@ -172,15 +179,33 @@ def _draw_over(image: FloatArray, rng: Generator) -> FloatArray:
     return np.asarray(picture, dtype=np.float32) / np.float32(255)
 
 
-CHANGES: tuple[tuple[float, Callable[[FloatArray, Generator], FloatArray]], ...] = (
+def _requality(image: FloatArray, rng: Generator) -> FloatArray:
+    """Write the picture as a JPEG of some quality and read it again: each source has its own habit."""
+    picture = Image.fromarray(np.clip(image * 255, 0, 255).astype(np.uint8))
+    written = io.BytesIO()
+    picture.save(written, "JPEG", quality=int(rng.integers(35, 96)))
+    return np.asarray(Image.open(written), dtype=np.float32) / np.float32(255)
+
+
+def _coarse(image: FloatArray, rng: Generator) -> FloatArray:
+    """Shrink the picture and enlarge it again, as copies of copies are."""
+    rows, cols = image.shape
+    share = rng.uniform(0.45, 0.95)
+    return resample(resample(image, max(8, round(rows * share)), max(8, round(cols * share))), rows, cols)
+
+
+SHADOWS: Change = (0.15, _shadows)
+CHANGES: tuple[Change, ...] = (
     (0.30, _local_contrast),
     (0.25, _uneven_exposure),
-    (0.15, _shadows),
+    SHADOWS,
     (0.35, _gamma),
     (0.35, _clip_window),
     (0.15, _draw_over),
     (0.20, _blur),
     (0.35, _noise),
+    (0.25, _coarse),
+    (0.30, _requality),
 )
 """Each change and its probability, in the order in which a picture would suffer them."""
 

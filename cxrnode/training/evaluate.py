@@ -22,10 +22,13 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.inference.bundle import Network
 from cxrnode.pixels.geometry import restore
 from cxrnode.pixels.normalise import prepare
-from cxrnode.training.catalogue import Example, Film, Part, read_catalogue, read_film
+from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.overlay import draw_overlay
+from cxrnode.training.example import Example, Part
+from cxrnode.training.films import Film, read_film
 from cxrnode.training.recipe import find_recipe
 from cxrnode.training.score import Estimate, dice, estimate, iou
+from cxrnode.training.tasks.segmentation import learnt_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ def evaluate(
     pinned ones.
     """
     recipe = find_recipe(name)
-    chosen = [example for example in read_catalogue(data) if example.part == part]
+    chosen = [one for one in learnt_from(recipe, read_catalogue(data)) if one.part == part]
     if not chosen:
         raise NeedsOperator(f"the data folder has no film in its {part} part", operation="evaluate", subject=name)
     network = Network.load(bundle, device, threads)

@@ -36,7 +36,7 @@ def export_bundle(recipe: Recipe, weights: Path, folder: Path, version: str) -> 
     pinned = hashlib.sha256(weights.read_bytes()).hexdigest()
     _write(folder / METADATA, _metadata(recipe, version, pinned))
     _write(folder / INFERENCE, {"network_def": dict(recipe.network)})
-    (folder / "docs/README.md").write_text(CARD.format(name=recipe.name), encoding="utf-8")
+    (folder / "docs/README.md").write_text(CARD.format(name=recipe.model), encoding="utf-8")
     return folder
 
 
@@ -45,6 +45,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _metadata(recipe: Recipe, version: str, pinned: str) -> dict[str, Any]:
+    said = recipe.card
     return {
         "version": version,
         "changelog": {version: "trained with cxrnode models train"},
@@ -52,35 +53,39 @@ def _metadata(recipe: Recipe, version: str, pinned: str) -> dict[str, Any]:
         "pytorch_version": installed("torch").split("+")[0],
         "numpy_version": installed("numpy"),
         "required_packages_version": {},
-        "name": recipe.title,
-        "task": recipe.task,
-        "description": recipe.description,
+        "name": said.get("title", recipe.name),
+        "task": said.get("task", recipe.kind),
+        "description": said.get("description", ""),
         "authorship": "The cxrnode founders",
         "copyright": "See LICENSE",
-        "data_source": recipe.data_source,
+        "data_source": said.get("data_source", ""),
         "data_type": "dicom",
         "image_classes": "one frontal chest radiograph, prepared by cxrnode.pixels.normalise.prepare",
         "label_classes": ", ".join(recipe.channels),
-        "pred_classes": ", ".join(recipe.channels) + ": a probability each; they may overlap",
+        "pred_classes": ", ".join(recipe.channels),
         "eval_metrics": {},
-        "intended_use": recipe.intended_use,
-        "references": list(recipe.references),
+        "intended_use": said.get("intended_use", ""),
+        "references": list(said.get("references", ())),
         "network_data_format": _format(recipe),
-        "cxrnode": {
-            "name": recipe.name,
-            "licence": recipe.licence,
-            "operating_points": dict.fromkeys(recipe.channels, 0.5),
-            "weights_sha256": pinned,
-        },
+        "cxrnode": {"name": recipe.model, "kind": recipe.kind, **recipe.own, "weights_sha256": pinned},
     }
 
 
 def _format(recipe: Recipe) -> dict[str, Any]:
     plane = {"spatial_shape": [recipe.size, recipe.size], "dtype": "float32", "value_range": [0, 1]}
-    channels = {str(index): name for index, name in enumerate(recipe.channels)}
     image = {"type": "image", "format": "magnitude", "modality": "DX", "num_channels": 1, **plane}
-    pred = {"type": "image", "format": "segmentation", "num_channels": len(channels), **plane}
     return {
         "inputs": {"image": {**image, "is_patch_data": False, "channel_def": {"0": "display image, equalised"}}},
-        "outputs": {"pred": {**pred, "is_patch_data": False, "channel_def": channels}},
+        "outputs": {"pred": {**_output(recipe, plane), "is_patch_data": False}},
     }
+
+
+def _output(recipe: Recipe, plane: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the network gives: maps, one logit a channel, or logits and corners of boxes."""
+    corners = ("left", "top", "right", "bottom") if recipe.kind == "detection" else ()
+    names = {str(index): name for index, name in enumerate((*recipe.channels, *corners))}
+    if recipe.kind == "segmentation":
+        return {"type": "image", "format": "segmentation", "num_channels": len(names), **plane, "channel_def": names}
+    form = {"classification": ("probabilities", "classes"), "detection": ("boxes", "detection")}[recipe.kind]
+    shape = {"num_channels": len(names), "dtype": "float32", "value_range": [], "spatial_shape": []}
+    return {"type": form[0], "format": form[1], **shape, "channel_def": names}

@@ -6,7 +6,10 @@ the same order. A run limited by `minutes` also depends on the machine's speed; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +29,13 @@ class TrainOptions:
     device: str = "auto"
     low_precision: bool = True
     resume: bool = True
+    bundles: Path | None = None
+    """Where a recipe that begins from another bundle's weights finds it."""
+    examples: int | None = None
+    """Learn from this many films only (a share of each source): for a small comparison."""
+
+    def under(self, said: Mapping[str, Any]) -> TrainOptions:
+        """Give these options with a recipe's own wherever ours are the defaults."""
+        plain = TrainOptions()
+        open_ = {each.name for each in fields(self) if getattr(self, each.name) == getattr(plain, each.name)}
+        return replace(self, **{key: value for key, value in said.items() if key in open_})

@@ -1,83 +1,86 @@
-"""Hides what differs between the models that can be trained: the network, its channels, which films, how often.
+"""Hides how a recipe is written: a TOML file, which may extend another one.
 
-Promises one table, RECIPES, keyed by the model's name. The network is stated as its bundle states it, so that what is
-trained is what is shipped.
+Promises that what differs between two trainings is configuration: the network (stated as its bundle states it), the
+films, the loss, what is frozen, how long. The recipes of the shipped models carry the models' names; their variants
+are named MODEL-VARIANT.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from cxrnode.errors import NeedsOperator
 
+FOLDER = Path(__file__).parent / "recipes"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One model: its network's definition, its grid, its channels, and how often each source is drawn."""
+    """One training: a model's network, its square input, its channels, and the sections that its kind reads.
+
+    `init`: `from` ("scratch", "imagenet", or a bundle's name) and `frozen_stages` of the trunk. `options` override
+    TrainOptions. `samples` and `loss` are read by the kind of training. `own` becomes the bundle's block `cxrnode`,
+    `card` the texts of its metadata.
+    """
 
     name: str
+    model: str
+    kind: str
     size: int
     channels: tuple[str, ...]
     network: Mapping[str, Any]
-    source_weight: Mapping[str, float]
-    channel_weight: tuple[float, ...]
-    title: str
-    task: str
-    description: str
-    data_source: str
-    intended_use: str
-    licence: str
-    references: tuple[str, ...]
+    init: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    samples: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def without(self, sources: tuple[str, ...]) -> Recipe:
+        """Give the recipe that leaves sources out: for leave-one-source-out."""
+        return replace(self, samples={**self.samples, "leave_out": [*self.samples.get("leave_out", ()), *sources]})
 
 
-LUNGS = Recipe(
-    name="lungs",
-    size=320,
-    channels=("right_lung", "left_lung", "heart"),
-    network={
-        "_target_": "monai.networks.nets.UNet",
-        "spatial_dims": 2,
-        "in_channels": 1,
-        "out_channels": 3,
-        "channels": [24, 48, 96, 160, 192, 224],
-        "strides": [2, 2, 2, 2, 2],
-        "num_res_units": 2,
-        "norm": "BATCH",
-        "act": "PRELU",
-    },
-    # JSRT alone has hearts, and is the smaller: half of what is drawn.
-    source_weight={"jsrt": 0.5, "shenzhen": 0.5},
-    channel_weight=(1.0, 1.0, 1.0),
-    title="Lungs and heart on a frontal chest radiograph",
-    task="Segmentation of the right lung, the left lung and the heart on frontal chest radiographs",
-    description="A residual U-Net; masks for the cardiothoracic ratio, lung areas and their asymmetry",
-    data_source="JSRT with the SCR masks; the Shenzhen set of the NLM with the masks of Stirenko et al.",
-    intended_use="Research use only. Not a medical device. Frontal chest radiographs of adults, upright, PA",
-    licence="CC-BY-NC-SA-4.0, research use only",
-    references=(
-        "Shiraishi J et al. Development of a digital image database for chest radiographs with and without a lung "
-        "nodule. AJR 2000;174:71-74",
-        "van Ginneken B, Stegmann MB, Loog M. Segmentation of anatomical structures in chest radiographs using "
-        "supervised methods. Med Image Anal 2006;10:19-40",
-        "Jaeger S et al. Two public chest X-ray datasets for computer-aided screening of pulmonary diseases. Quant "
-        "Imaging Med Surg 2014;4:475-477",
-        "Stirenko S et al. Chest X-ray analysis of tuberculosis by deep learning with segmentation and augmentation. "
-        "IEEE ELNANO 2018:422-428",
-    ),
-)
-
-RECIPES: Mapping[str, Recipe] = {"lungs": LUNGS}
+def recipe_names() -> list[str]:
+    """List the recipes that come with the program."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def find_recipe(name: str) -> Recipe:
-    """Look a recipe up. Raises NeedsOperator where there is none of that name."""
-    if name in RECIPES:
-        return RECIPES[name]
-    raise NeedsOperator(
-        f"there is no recipe for this model; there are: {', '.join(RECIPES)}",
-        operation="train",
-        subject=name,
-        hint="docs/operations.md, Training a model",
-    )
+    """Read a recipe by its name, or by the path of a TOML file. Raises NeedsOperator where it cannot be read."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        return _recipe(path.stem, _read(path))
+    except FileNotFoundError as cause:
+        raise _refusal(f"there is no recipe of this name; there are: {', '.join(recipe_names())}", name) from cause
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as cause:
+        raise _refusal(f"the recipe cannot be read ({type(cause).__name__}: {cause})", path.name) from cause
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as lines:
+        said = tomllib.load(lines)
+    extended = said.pop("extends", None)
+    return said if extended is None else _merged(_read(path.parent / f"{extended}.toml"), said)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a variant over what it extends, section by section; a network with another `_target_` replaces the whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
+        whole = isinstance(value, Mapping) and "_target_" in value
+        merged[key] = _merged(under[key], value) if both and not whole else value
+    return merged
+
+
+def _recipe(name: str, said: dict[str, Any]) -> Recipe:
+    return Recipe(name=name, **{**said, "channels": tuple(said["channels"])})
+
+
+def _refusal(happened: str, subject: str) -> NeedsOperator:
+    return NeedsOperator(happened, operation="train", subject=subject, hint="docs/operations.md, Training a model")

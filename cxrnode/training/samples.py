@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cxrnode.pixels.geometry import resample
 from cxrnode.training.augment import Cached, Sample, draw_sample
-from cxrnode.training.catalogue import Example, Film, read_film
+from cxrnode.training.example import Example
+from cxrnode.training.films import Film, read_film
 from cxrnode.training.recipe import Recipe
 
 CACHED_PER_GRID = 1.3
@@ -80,5 +81,6 @@ def stack(samples: Sequence[Sample]) -> Batch:
 def _chances(shelf: Shelf, recipe: Recipe) -> NDArray[np.float64]:
     """Give each film its chance; a source that the recipe does not name has weight one."""
     counts = {source: shelf.sources.count(source) for source in set(shelf.sources)}
-    raw = np.array([recipe.source_weight.get(source, 1.0) / counts[source] for source in shelf.sources])
+    weights = recipe.samples.get("weights", {})
+    raw = np.array([weights.get(source, weights.get("*", 1.0)) / counts[source] for source in shelf.sources])
     return np.asarray(raw / raw.sum())

@@ -7,6 +7,7 @@ part, in half precision; at the end they are also a whole bundle.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from cxrnode.errors import NeedsOperator
-from cxrnode.inference.network import build_network
-from cxrnode.training.catalogue import Example, read_catalogue, read_film
+from cxrnode.inference.networks import freeze
+from cxrnode.training.beginning import begin_from
+from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.curves import draw_curves
+from cxrnode.training.example import Example
 from cxrnode.training.export import export_bundle
 from cxrnode.training.options import TrainOptions
-from cxrnode.training.recipe import Recipe, find_recipe
-from cxrnode.training.samples import Batch, Shelf, draw_batch, fill_shelf
-from cxrnode.training.validation import Check, score_on_grid, shelve_checks
+from cxrnode.training.recipe import Recipe
+from cxrnode.training.task import Task
+from cxrnode.training.tasks import build_task
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -50,8 +53,11 @@ class Outcome:
 class Run:
     """A run in being: what a checkpoint holds."""
 
+    task: Task
     network: nn.Module
     averaged: nn.Module
+    still: tuple[nn.Module, ...]
+    """Frozen parts: they stay in eval mode."""
     optimiser: torch.optim.Optimizer
     device: torch.device
     options: TrainOptions
@@ -73,31 +79,38 @@ class Run:
 
 
 def train(
-    name: str, data: Path, out: Path, options: TrainOptions | None = None, report: Report = lambda line: None
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    options: TrainOptions | None = None,
+    report: Report = lambda line: None,
 ) -> Outcome:
-    """Train model `name` on the data folder; the run's files go to `out`. Goes on with a run that is already there.
+    """Train by a recipe on the data folder; the run's files go to `out`. Goes on with a run that is already there.
 
-    Raises NeedsOperator where the recipe or the data is missing.
+    Raises NeedsOperator where the data is missing, or what the recipe begins from.
     """
-    options = options or TrainOptions()
-    recipe = find_recipe(name)
-    examples = _catalogue_with_all_parts(data)
+    options = (options or TrainOptions()).under(recipe.options)
+    examples = _with_all_parts(read_catalogue(data), data)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n")
-    run = _begin(recipe, options, out)
-    shelf = fill_shelf((example for example in examples if example.part == "train"), recipe.size)
-    checks = shelve_checks(((read_film(e), e.source) for e in examples if e.part == "validate"), recipe.size)
-    report({"event": "started", "films": len(shelf.films), "checks": len(checks), "step": run.step})
+    (out / "options.json").write_text(json.dumps(_told(recipe, options), indent=2) + "\n")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    run = _begin(build_task(recipe, examples, options, out), recipe, options, out)
+    report({"event": "started", "step": run.step, **run.task.counts()})
     while not run.over():
-        line = _leg(run, recipe, shelf, checks)
+        line = _leg(run)
         _record(run, line, out)
         report(line)
     bundle = export_bundle(recipe, out / "best.pt", out / "bundle", LOCAL_VERSION)
     return Outcome(weights=out / "best.pt", bundle=bundle, score=run.best_score, steps=run.step)
 
 
-def _catalogue_with_all_parts(data: Path) -> tuple[Example, ...]:
-    examples = read_catalogue(data)
+def _told(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
+    """Give what the run folder says of the run: no folder's name, so that it can be compared between machines."""
+    return {"recipe": asdict(recipe), **{key: value for key, value in asdict(options).items() if key != "bundles"}}
+
+
+def _with_all_parts(examples: tuple[Example, ...], data: Path) -> tuple[Example, ...]:
     missing = {"train", "validate"} - {example.part for example in examples}
     if missing:
         raise NeedsOperator(
@@ -109,17 +122,21 @@ def _catalogue_with_all_parts(data: Path) -> tuple[Example, ...]:
     return examples
 
 
-def _begin(recipe: Recipe, options: TrainOptions, out: Path) -> Run:
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+def _begin(task: Task, recipe: Recipe, options: TrainOptions, out: Path) -> Run:
     wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(wanted)
-    network, averaged = (_on(device, build_network(recipe.network)) for _ in range(2))
-    averaged.load_state_dict(network.state_dict())
+    begin_from(task.network, recipe, options.bundles)
+    network, averaged = _on(device, task.network), _on(device, copy.deepcopy(task.network))
+    still = freeze(network, int(recipe.init.get("frozen_stages", 0)))
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        [weight for weight in network.parameters() if weight.requires_grad],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+        fused=True,
     )
-    run = Run(network=network, averaged=averaged, optimiser=optimiser, device=device, options=options)
+    run = Run(
+        task=task, network=network, averaged=averaged, still=still, optimiser=optimiser, device=device, options=options
+    )
     if options.resume and (out / "checkpoint.pt").is_file():
         _resume(run, out / "checkpoint.pt")
     return run
@@ -130,22 +147,24 @@ def _on(device: torch.device, network: nn.Module) -> nn.Module:
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _leg(run: Run, recipe: Recipe, shelf: Shelf, checks: tuple[Check, ...]) -> dict[str, Any]:
+def _leg(run: Run) -> dict[str, Any]:
     """Train until the next look at the validation part, and look; gives the line of the log."""
     started = time.monotonic()
     before, losses = run.seconds, []
     run.network.train()
+    for part in run.still:
+        part.eval()
     for number in _steps_to_next_look(run):
-        losses.append(_step(run, recipe, draw_batch(shelf, recipe, run.options.batch, run.options.seed, number)))
+        losses.append(_step(run, number))
         run.seconds = before + time.monotonic() - started
         if run.progress() >= 1.0:
             break
-    scores = score_on_grid(run.averaged.eval(), checks, recipe, run.device)
+    with torch.inference_mode():
+        scores = run.task.validate(run.averaged.eval())
     run.seconds = before + time.monotonic() - started
-    score = float(np.mean(list(scores.values())))
     line = {"step": run.step, "seconds": round(run.seconds, 1), "loss": round(float(np.mean(losses)), 5)}
     rounded = {key: round(value, 5) for key, value in scores.items()}
-    return {**line, "learning_rate": run.optimiser.param_groups[0]["lr"], "score": round(score, 5), **rounded}
+    return {**line, "learning_rate": run.optimiser.param_groups[0]["lr"], **rounded}
 
 
 def _steps_to_next_look(run: Run) -> Iterator[int]:
@@ -155,19 +174,15 @@ def _steps_to_next_look(run: Run) -> Iterator[int]:
         run.step += 1
 
 
-def _step(run: Run, recipe: Recipe, batch: Batch) -> float:
+def _step(run: Run, number: int) -> float:
     for group in run.optimiser.param_groups:
         group["lr"] = run.options.learning_rate * rate_at(run.progress())
-    images = torch.from_numpy(batch.images).to(device=run.device, memory_format=torch.channels_last)
+    # Dropout and stochastic depth, too, are functions of the step: a run that was stopped goes on as it would have.
+    torch.manual_seed(run.options.seed + number)
     low = torch.autocast(run.device.type, torch.bfloat16) if run.options.low_precision else nullcontext()
+    batch = run.task.batch(number)
     with low:
-        logits = run.network(images)
-    loss = masked_loss(
-        logits.float(),
-        torch.from_numpy(batch.truth).to(run.device),
-        torch.from_numpy(batch.labelled).to(run.device),
-        torch.tensor(recipe.channel_weight, device=run.device),
-    )
+        loss = run.task.loss(run.network, batch)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
@@ -181,16 +196,6 @@ def rate_at(progress: float) -> float:
     if progress < 0.05:
         return 0.1 + 0.9 * progress / 0.05
     return float(0.5 * (1 + np.cos(np.pi * (progress - 0.05) / 0.95))) + 1e-3
-
-
-def masked_loss(logits: Tensor, truth: Tensor, labelled: Tensor, weight: Tensor) -> Tensor:
-    """Soft Dice plus cross-entropy over (N, C, S, S); a channel that nobody labelled (N, C) has no say."""
-    probability = torch.sigmoid(logits)
-    overlap = (probability * truth).sum((2, 3))
-    dice = 1 - (2 * overlap + 1) / ((probability + truth).sum((2, 3)) + 1)
-    entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((2, 3))
-    share = labelled * weight
-    return ((dice + 2 * entropy) * share).sum() / share.sum().clamp(min=1e-6)
 
 
 @torch.no_grad()

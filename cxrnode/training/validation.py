@@ -16,7 +16,7 @@ from torch import nn
 
 from cxrnode.pixels.geometry import place, shrink
 from cxrnode.pixels.normalise import prepare
-from cxrnode.training.catalogue import Film
+from cxrnode.training.films import Film
 from cxrnode.training.recipe import Recipe
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cxrnode.inference.bundle import Network
-from cxrnode.training.catalogue import Example, Film, read_catalogue, read_film
+from cxrnode.training.catalogue import read_catalogue
+from cxrnode.training.example import Example
+from cxrnode.training.films import Film, read_film
 from cxrnode.training.evaluate import Reading, read_one, segment
 from cxrnode.training.score import dice
 

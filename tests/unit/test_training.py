@@ -13,22 +13,21 @@ import torch
 from PIL import Image
 
 from cxrnode.errors import NeedsOperator
-from cxrnode.training import recipe as recipes
 from cxrnode.training.augment import draw_sample
-from cxrnode.training.catalogue import part_of, read_catalogue, read_film
+from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluate import evaluate
+from cxrnode.training.example import part_of
+from cxrnode.training.films import read_film
 from cxrnode.training.options import TrainOptions
+from cxrnode.training.recipe import find_recipe
 from cxrnode.training.samples import cache_film, draw_batch, fill_shelf
-from cxrnode.training.trainer import masked_loss, rate_at, train
+from cxrnode.training.tasks.segmentation import learnt_from, masked_loss
+from cxrnode.training.trainer import rate_at, train
 
-SMALL = replace(recipes.LUNGS, size=64, network={**recipes.LUNGS.network, "channels": [4, 8, 8], "strides": [2, 2]})
+LUNGS = find_recipe("lungs")
+SMALL = replace(LUNGS, size=64, network={**LUNGS.network, "channels": [4, 8, 8], "strides": [2, 2]})
 COLUMNS = ("image", "mask", "heart", "source", "patient_id", "aspect_w_h", "flag")
 QUICK = TrainOptions(steps=4, batch=2, validate_every=2, threads=1, device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def small_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "RECIPES", {"lungs": SMALL})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_a_patient_is_in_one_part_for_good() -> None:
 
 def test_sources_of_another_convention_are_left_out(data: Path) -> None:
     """Lungs that include the heart's shadow are not mixed in."""
-    assert {example.source for example in read_catalogue(data)} == {"jsrt", "shenzhen"}
+    assert {example.source for example in learnt_from(SMALL, read_catalogue(data))} == {"jsrt", "shenzhen"}
 
 
 def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_heart_is_unlabelled_not_absent(data: Path) -> None:
     """Its channel carries no truth, and says so."""
-    without = next(example for example in read_catalogue(data) if example.heart is None)
+    without = next(example for example in read_catalogue(data) if "heart" not in example.masks)
     assert read_film(without).labelled.tolist() == [True, True, False]
 
 
@@ -150,7 +149,7 @@ def test_learning_rate_rises_and_then_falls_to_nearly_nothing() -> None:
 
 def test_sources_are_drawn_by_weight_not_by_number(data: Path) -> None:
     """Half of what is drawn has a heart although fewer films than half might."""
-    films = [example for example in read_catalogue(data) if example.part == "train"]
+    films = [example for example in learnt_from(SMALL, read_catalogue(data)) if example.part == "train"]
     few = [one for one in films if one.source == "jsrt"][:2] + [one for one in films if one.source == "shenzhen"]
     shelf = fill_shelf(few, 64)
     labelled = np.concatenate([draw_batch(shelf, SMALL, 16, 1, number).labelled for number in range(8)])
@@ -159,15 +158,15 @@ def test_sources_are_drawn_by_weight_not_by_number(data: Path) -> None:
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
     """Two steps, a stop, two more: the same weights as four in one go."""
-    whole = train("lungs", data, tmp_path / "whole", QUICK)
+    whole = train(SMALL, data, tmp_path / "whole", QUICK)
 
     def stop_after_first_look(line: dict[str, object]) -> None:
         if line.get("step") == 2 and "score" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train("lungs", data, tmp_path / "parts", QUICK, stop_after_first_look)
-    parts = train("lungs", data, tmp_path / "parts", QUICK)
+        train(SMALL, data, tmp_path / "parts", QUICK, stop_after_first_look)
+    parts = train(SMALL, data, tmp_path / "parts", QUICK)
     assert whole.steps == parts.steps == 4
     one, other = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts"))
     assert all(torch.equal(one["network"][key], other["network"][key]) for key in one["network"])
@@ -178,16 +177,16 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data: Path, tmp_pa
 def test_training_without_progress_stops_early(data: Path, tmp_path: Path) -> None:
     """With nothing to learn by (a rate of zero) the run ends after `patience` looks."""
     options = replace(QUICK, steps=100, validate_every=1, patience=2, learning_rate=0.0, average=0.0)
-    outcome = train("lungs", data, tmp_path, options)
+    outcome = train(SMALL, data, tmp_path, options)
     assert outcome.steps < 20
 
 
 def test_a_trained_bundle_is_evaluated_with_counts_and_intervals(data: Path, tmp_path: Path) -> None:
     """Train, export, evaluate: a report by source, twice the same, with pictures of the worst."""
-    outcome = train("lungs", data, tmp_path / "run", QUICK)
+    outcome = train(SMALL, data, tmp_path / "run", QUICK)
     report = evaluate("lungs", data, bundle=outcome.bundle, out=tmp_path / "seen", threads=1, worst=2)
     again = evaluate("lungs", data, bundle=outcome.bundle, threads=1, worst=2)
-    tests = [example for example in read_catalogue(data) if example.part == "test"]
+    tests = [example for example in learnt_from(SMALL, read_catalogue(data)) if example.part == "test"]
     assert {source.source: source.films for source in report.sources} == {
         source: sum(example.source == source for example in tests) for source in ("jsrt", "shenzhen")
     }
@@ -200,7 +199,7 @@ def test_a_trained_bundle_is_evaluated_with_counts_and_intervals(data: Path, tmp
     assert len(list((tmp_path / "seen").glob("worst_*.png"))) == len(report.worst) <= 4
 
 
-def test_an_unknown_model_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_recipe_is_named_with_those_there_are() -> None:
     """The operator learns what can be trained."""
     with pytest.raises(NeedsOperator, match="lungs"):
-        train("brain", tmp_path, tmp_path)
+        find_recipe("brain")

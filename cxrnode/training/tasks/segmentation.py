@@ -1,0 +1,72 @@
+"""Hides how lungs and heart are learnt: which films, which channels somebody drew, Dice and cross-entropy.
+
+Promises that a channel that nobody drew on a film has no say there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cxrnode.inference.network import build_network
+from cxrnode.training.example import Example
+from cxrnode.training.films import read_film
+from cxrnode.training.options import TrainOptions
+from cxrnode.training.recipe import Recipe
+from cxrnode.training.samples import Batch, draw_batch, fill_shelf
+from cxrnode.training.validation import score_on_grid, shelve_checks
+
+
+class Segmentation:
+    """Masks on films whose structures somebody drew."""
+
+    def __init__(self, recipe: Recipe, examples: Sequence[Example], options: TrainOptions) -> None:
+        """Read and cache the films of the sources that the recipe weighs."""
+        self.network = build_network(recipe.network)
+        self._recipe, self._options = recipe, options
+        chosen = learnt_from(recipe, examples)
+        self._shelf = fill_shelf((one for one in chosen if one.part == "train"), recipe.size)
+        checks = (one for one in chosen if one.part == "validate")
+        self._checks = shelve_checks(((read_film(one), one.source) for one in checks), recipe.size)
+
+    def counts(self) -> Mapping[str, int]:
+        """Films to learn from, and to check on."""
+        return {"films": len(self._shelf.films), "checks": len(self._checks)}
+
+    def batch(self, number: int) -> Batch:
+        """Draw batch `number`."""
+        return draw_batch(self._shelf, self._recipe, self._options.batch, self._options.seed, number)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Soft Dice plus cross-entropy, by the recipe's weights."""
+        device = next(network.parameters()).device
+        images = torch.from_numpy(batch.images).to(device=device, memory_format=torch.channels_last)
+        truth, labelled = (torch.from_numpy(each).to(device) for each in (batch.truth, batch.labelled))
+        said = self._recipe.loss
+        return masked_loss(
+            network(images).float(), truth, labelled, float(said.get("dice", 1.0)), float(said.get("entropy", 2.0))
+        )
+
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Give the Dice coefficients by source and channel; `score` is their mean."""
+        scores = score_on_grid(network, self._checks, self._recipe, next(network.parameters()).device)
+        return {"score": float(np.mean(list(scores.values()))), **scores}
+
+
+def learnt_from(recipe: Recipe, examples: Sequence[Example]) -> list[Example]:
+    """Pick the examples with a drawn channel, of the sources that the recipe weighs; of all where it weighs none."""
+    weights, left_out = recipe.samples.get("weights", {}), recipe.samples.get("leave_out", ())
+    drawn = [one for one in examples if one.masks.keys() & set(recipe.channels) and one.source not in left_out]
+    return [one for one in drawn if not weights or one.source in weights or "*" in weights]
+
+
+def masked_loss(logits: Tensor, truth: Tensor, labelled: Tensor, dice: float = 1.0, entropy: float = 2.0) -> Tensor:
+    """Soft Dice plus cross-entropy over (N, C, S, S); a channel that nobody labelled (N, C) has no say."""
+    probability = torch.sigmoid(logits)
+    overlap = (probability * truth).sum((2, 3))
+    miss = 1 - (2 * overlap + 1) / ((probability + truth).sum((2, 3)) + 1)
+    surprise = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((2, 3))
+    return ((dice * miss + entropy * surprise) * labelled).sum() / labelled.sum().clamp(min=1e-6)
