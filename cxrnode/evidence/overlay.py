@@ -1,4 +1,4 @@
-"""A picture of what was found, for people without a viewer: outlines and measured lines over the radiograph.
+"""A picture of what was found, for people without a viewer: outlines, boxes and measured lines over the radiograph.
 
 Hides Pillow. Promises a PNG in the source's own orientation, with the sides named, and nothing of the patient on it
 that is not burned into the pixels.
@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from cxrnode.domain.finding import ImageResult, Mask, Measurement
+from cxrnode.domain.finding import Box, Finding, ImageResult, Mask, Measurement, Presence
 
-_COLOURS = {"right_lung": (70, 190, 255), "left_lung": (255, 190, 60), "heart": (255, 90, 110)}
+_COLOURS = {
+    "right_lung": (70, 190, 255),
+    "left_lung": (255, 190, 60),
+    "heart": (255, 90, 110),
+    "pneumothorax": (190, 255, 70),
+    "lung_opacity": (255, 130, 255),
+}
 _NAMES = {"right_lung": "R lung", "left_lung": "L lung", "heart": "heart"}
+_DASHES = 8
+"""Dashes a side of a box whose finding is not certain."""
 _OTHER = (140, 230, 120)
 _LINE = (255, 255, 255)
 
@@ -30,6 +39,8 @@ def overlay(preview: NDArray[np.uint8], result: ImageResult, shape: tuple[int, i
         for region in one.regions:
             picture = _outlined(picture, region.label, region.mask)
         _draw_lines(picture, one.measurements, scale)
+        for finding in one.findings:
+            _draw_boxes(picture, finding, scale)
     _caption(picture, result)
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG", optimize=True)
@@ -46,8 +57,44 @@ def _outlined(picture: Image.Image, label: str, mask: Mask) -> Image.Image:
     pixels[edge] = colour
     drawn = Image.fromarray(pixels)
     row, column = (float(index.mean()) for index in np.nonzero(small))
-    _write(drawn, (column, row), _NAMES.get(label, label), _COLOURS.get(label, _OTHER))
+    _write(drawn, (column, row), _name(label), _COLOURS.get(label, _OTHER))
     return drawn
+
+
+def _name(label: str) -> str:
+    return _NAMES.get(label, label.replace("_", " "))
+
+
+def _draw_boxes(picture: Image.Image, finding: Finding, scale: tuple[float, float]) -> None:
+    """Draw each box of a finding with its probability: dashed where the finding is not said to be present."""
+    for box in finding.boxes:
+        left, right = box.left * scale[0], box.right * scale[0]
+        top, bottom = box.top * scale[1], box.bottom * scale[1]
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        for start, end in pairwise(corners):
+            _side(picture, start, end, _COLOURS.get(box.label, _OTHER), whole=finding.presence is Presence.PRESENT)
+        _label(picture, box, ((left + right) / 2, top))
+
+
+def _side(
+    picture: Image.Image,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    colour: tuple[int, int, int],
+    *,
+    whole: bool,
+) -> None:
+    pen, width = ImageDraw.Draw(picture), max(2, picture.width // 300)
+    ends = np.linspace(start, end, 2 if whole else 2 * _DASHES)
+    for first, last in zip(ends[::2], ends[1::2], strict=True):
+        pen.line([tuple(first), tuple(last)], fill=colour, width=width)
+
+
+def _label(picture: Image.Image, box: Box, at: tuple[float, float]) -> None:
+    """Write what a box shows above its upper side, or inside where there is no room above."""
+    size = max(12, picture.width // 40)
+    row = at[1] - size if at[1] > 2 * size else at[1] + size
+    _write(picture, (at[0], row), f"{_name(box.label)} {box.probability:.2f}", _COLOURS.get(box.label, _OTHER))
 
 
 def _draw_lines(picture: Image.Image, measurements: Sequence[Measurement], scale: tuple[float, float]) -> None:
@@ -57,10 +104,19 @@ def _draw_lines(picture: Image.Image, measurements: Sequence[Measurement], scale
 
 
 def _caption(picture: Image.Image, result: ImageResult) -> None:
+    """Write what is not ruled out above, the ratio and the intended use at the foot."""
     ratios = [m.value for one in result.results for m in one.measurements if m.name == "cardiothoracic_ratio"]
     text = " · ".join([f"CTR {ratio:.2f}" for ratio in ratios] + ["research use, not a medical device"])
     size = max(12, picture.width // 40)
+    stated = [finding for one in result.results for finding in one.findings if finding.presence is not Presence.ABSENT]
+    for number, finding in enumerate(stated, start=1):
+        _write(picture, (picture.width / 2, number * 1.3 * size), _stated(finding), _COLOURS.get(finding.name, _OTHER))
     _write(picture, (picture.width / 2, picture.height - size), text, _LINE)
+
+
+def _stated(finding: Finding) -> str:
+    number = "" if finding.probability is None else f" {finding.probability:.2f}"
+    return f"{_name(finding.name)}: {finding.presence}{number}"
 
 
 def _write(picture: Image.Image, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrnode.domain.finding import ImageResult, Measurement, ModelIdentity, ModelResult, Region
+from cxrnode.domain.finding import Box, Finding, ImageResult, Measurement, ModelIdentity, ModelResult, Presence, Region
 from cxrnode.domain.selection import View
 from cxrnode.domain.study import Instance
 from cxrnode.evidence.overlay import overlay
@@ -55,6 +55,32 @@ def test_measured_lines_are_scaled_to_the_picture() -> None:
     drawn = _drawn(_result())
     assert tuple(drawn[300, 200]) == (255, 255, 255)
     assert tuple(drawn[300, 45]) == (60, 60, 60)
+
+
+def _found(presence: Presence) -> ImageResult:
+    box = Box(label="lung_opacity", probability=0.8, left=200, top=300, right=600, bottom=700)
+    finding = Finding(name="lung_opacity", presence=presence, probability=0.8, operating_point=0.5, boxes=(box,))
+    result = ModelResult(model=MODEL, findings=(finding,))
+    return ImageResult(source=SOURCE, view=View.PA, results=(result,))
+
+
+def test_a_box_is_drawn_where_it_is_and_dashed_where_nothing_is_certain() -> None:
+    """From (200, 300) to (600, 700) of 800 is columns 100 to 300 and rows 150 to 350 of 400."""
+    certain, open_ = (
+        (_drawn(_found(presence))[160:340, 100] == (255, 130, 255)).all(axis=1)
+        for presence in (Presence.PRESENT, Presence.INDETERMINATE)
+    )
+    assert certain.all()
+    assert 0.3 < open_.mean() < 0.7
+    assert tuple(_drawn(_found(Presence.PRESENT))[250, 200]) == (60, 60, 60)
+
+
+def test_what_is_not_ruled_out_stands_above_the_picture() -> None:
+    """An absent finding writes nothing there; a present one does."""
+    above = {presence: _drawn(_found(presence))[:60] for presence in Presence}
+    assert (above[Presence.ABSENT] == 60).all()
+    assert (above[Presence.PRESENT] != 60).any()
+    assert (above[Presence.PRESENT] != above[Presence.INDETERMINATE]).any()
 
 
 def test_the_same_result_gives_the_same_picture() -> None:
