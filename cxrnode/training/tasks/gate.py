@@ -38,6 +38,8 @@ CHILD_BELOW, ADULT_FROM = 10, 18
 CHILDREN = ("kermany", "viral_pneumonia")
 ADULTS = ("jsrt", "shenzhen")
 """Sources without ages whose films are of children (1 to 5 years), or of adults but for a few."""
+MOST_CHECKS = 200
+"""Films of the quick look; each gives four pictures."""
 _AGE = {True: "child", False: "adult", None: "unknown"}
 
 
@@ -144,7 +146,8 @@ class GateTask:
         learnt = [one for one in chosen if one.part == "train"]
         self._films = [keep(one) for one in learnt[:: -(-len(learnt) // (options.examples or len(learnt)))]]
         self._chances = _chances(self._films, recipe.samples.get("weights", {}))
-        self._checks = checks([one for one in chosen if one.part == "validate"], recipe)
+        held = [one for one in chosen if one.part == "validate"]
+        self._checks = checks(held[:: -(-len(held) // MOST_CHECKS)], recipe)
 
     def batch(self, number: int) -> Batch:
         """Draw batch `number` of the run."""
