@@ -131,13 +131,14 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A statement with a probability and the operating point it was judged by."""
+    """A statement with a probability and the operating point it was judged by. `sides`: `right`, `left`, or both."""
 
     name: str
     presence: Presence
     probability: float | None = None
     operating_point: float | None = None
     boxes: tuple[Box, ...] = ()
+    sides: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
 
 
@@ -151,6 +152,8 @@ class ModelResult:
     """Labels of structures looked for and not found: a negative is said, not omitted."""
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
+    leaning_on: tuple[ModelIdentity, ...] = ()
+    """Other models whose masks the regions or the numbers are made with, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -190,10 +193,19 @@ def summary_of(result: ModelResult) -> dict[str, Any]:
         f"{m.region}.{m.name}" if m.region else m.name: {"value": round(m.value, 4), "unit": m.unit}
         for m in result.measurements
     }
-    judged = {f.name: {"presence": str(f.presence), "probability": f.probability} for f in result.findings}
     return {
         "model": result.model.name,
         "measurements": numbers,
-        "findings": judged,
+        "findings": {finding.name: _summed_up(finding) for finding in result.findings},
         "absent": list(result.absent),
+    }
+
+
+def _summed_up(finding: Finding) -> dict[str, Any]:
+    return {
+        "presence": str(finding.presence),
+        "probability": finding.probability,
+        "sides": list(finding.sides),
+        "boxes": len(finding.boxes),
+        "caveats": list(finding.caveats),
     }

@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import CAVEATS, REASONS
 
 _NAMES = {
     "cardiothoracic_ratio": "Cardiothoracic ratio",
     "right_lung.area": "Right lung area",
     "left_lung.area": "Left lung area",
     "heart.area": "Heart area",
+    "right_pneumothorax.hemithorax_share": "Right pneumothorax",
+    "left_pneumothorax.hemithorax_share": "Left pneumothorax",
     "lung_asymmetry": "Right-left lung asymmetry (right minus left, of the sum)",
 }
+_FINDINGS = {
+    "covid19_pneumonia": "Appearance of COVID-19 pneumonia",
+    "viral_pneumonia": "Viral pneumonia (learned from children)",
+}
+_OF = {"hemithorax_share": "the area of its hemithorax"}
+"""What a percentage is of, where it is not of the picture."""
 _REGIONS = {"right_lung": "right lung", "left_lung": "left lung", "heart": "heart"}
 
 
@@ -35,20 +43,26 @@ def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
 
 
 def _measured(name: str, number: Mapping[str, Any]) -> str:
-    return f"{_NAMES.get(name, name.replace('_', ' '))}: {quantity(number['value'], number['unit'])}."
+    of = _OF.get(name.rpartition(".")[2], "the picture")
+    return f"{_NAMES.get(name, name.replace('_', ' '))}: {quantity(number['value'], number['unit'], of)}."
 
 
 def _judged(name: str, judged: Mapping[str, Any]) -> str:
+    """Give the judgment, the sides and boxes, the probability, and every reserve."""
+    said = [judged["presence"], *([" and ".join(judged["sides"])] if judged.get("sides") else [])]
+    if judged.get("boxes"):
+        said.append("1 place" if judged["boxes"] == 1 else f"{judged['boxes']} places")
     probability = judged.get("probability")
     with_what = "" if probability is None else f" (probability {probability:.2f})"
-    return f"{name.replace('_', ' ').capitalize()}: {judged['presence']}{with_what}."
+    reserves = "".join(f" {CAVEATS.get(caveat, caveat)}." for caveat in judged.get("caveats", ()))
+    return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}: {', '.join(said)}{with_what}.{reserves}"
 
 
-def quantity(value: float, unit: str) -> str:
-    """Give a number with its UCUM unit as it is read: areas in cm2, ratios with two digits."""
+def quantity(value: float, unit: str, of: str = "the picture") -> str:
+    """Give a number with its UCUM unit as it is read: areas in cm2, ratios with two digits, what a share is `of`."""
     if unit == "mm2":
         return f"{value / 100:.0f} cm²"
     if unit == "%":
-        return f"{value:.1f} % of the picture"
+        return f"{value:.1f} % of {of}"
     number = f"{round(value, 2) + 0.0:.2f}"  # no "-0.00"
     return number if unit == "1" else f"{number} {unit}"

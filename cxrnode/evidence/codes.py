@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 from cxrnode.domain.finding import Presence
 from cxrnode.domain.identity import derived_uid
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import REASONS
 from cxrnode.errors import NeedsOperator
 
 _Key = TypeVar("_Key")
@@ -61,11 +61,15 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abnormality:
-    """A finding that can be present or absent (CID 6102 and others), and where it is looked for."""
+    """A finding that can be present or absent (CID 6102 and others), and where it is looked for.
+
+    `structure`: whether it is one that can be outlined; the likeness of a disease is none.
+    """
 
     title: str
     concept: Code
     site: Code | None = None
+    structure: bool = True
 
 
 def _private(value: str, meaning: str) -> Code:
@@ -80,6 +84,23 @@ ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 RIGHT = Code("24028007", "SCT", "Right")
 LEFT = Code("7771000", "SCT", "Left")
+BILATERAL = Code("51440002", "SCT", "Bilateral")
+THORAX = Code("51185008", "SCT", "Thorax")
+
+LATERALITIES: dict[tuple[str, ...], Code] = {("right",): RIGHT, ("left",): LEFT, ("right", "left"): BILATERAL}
+"""PS3.16 CID 244, by the sides of a finding."""
+
+
+def _pneumothorax(title: str, laterality: Code | None = None) -> Structure:
+    return Structure(
+        title=title,
+        category=ABNORMAL_STRUCTURE,
+        kind=PNEUMOTHORAX,
+        laterality=laterality,
+        site=LUNG,
+        colour=(85.4, -0.3, 74.3),
+    )
+
 
 STRUCTURES: dict[str, Structure] = {
     "right_lung": Structure(
@@ -89,9 +110,9 @@ STRUCTURES: dict[str, Structure] = {
         title="Left lung", category=ANATOMICAL_STRUCTURE, kind=LUNG, laterality=LEFT, colour=(78.6, -58.9, 38.2)
     ),
     "heart": Structure(title="Heart", category=ANATOMICAL_STRUCTURE, kind=HEART, colour=(54.5, 62.9, 37.3)),
-    "pneumothorax": Structure(
-        title="Pneumothorax", category=ABNORMAL_STRUCTURE, kind=PNEUMOTHORAX, site=LUNG, colour=(85.4, -0.3, 74.3)
-    ),
+    "pneumothorax": _pneumothorax("Pneumothorax"),
+    "right_pneumothorax": _pneumothorax("Pneumothorax, right", RIGHT),
+    "left_pneumothorax": _pneumothorax("Pneumothorax, left", LEFT),
 }
 
 # No number on the screen without its unit: PS3.16 CID 7181 and UCUM.
@@ -107,6 +128,7 @@ _DIAMETERS = (
 _ASYMMETRY = _private("LUNGASYM", "Right-left asymmetry of lung area")
 _LUNG_SHARE = _private("LUNGSHARE", "Share of the lung area")
 _SHARE = _private("AREASHARE", "Area as share of the image")
+_HEMITHORAX_SHARE = _private("HEMITHORAXSHARE", "Area as share of the hemithorax")
 _CARDIOTHORACIC_RATIO = _private("CTR", "Cardiothoracic ratio")
 
 QUANTITIES: dict[tuple[str, str], Quantity] = {
@@ -120,6 +142,12 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("lung_area_share", "%"): Quantity(
         title="Share of the lung area",
         concept=_LUNG_SHARE,
+        unit=PERCENT,
+        decimals=1,
+    ),
+    ("hemithorax_share", "%"): Quantity(
+        title="Area as share of the hemithorax (lung and pneumothorax)",
+        concept=_HEMITHORAX_SHARE,
         unit=PERCENT,
         decimals=1,
     ),
@@ -143,6 +171,25 @@ OPERATING_POINT = Quantity(
 ABNORMALITIES: dict[str, Abnormality] = {
     "pneumothorax": Abnormality(title="Pneumothorax", concept=PNEUMOTHORAX, site=LUNG),
     "lung_opacity": Abnormality(title="Lung opacity", concept=OPACITY, site=LUNG),
+    # What a picture looks like, not what the patient has: the diagnoses (SCT 882784691000119100, 75570004) say more.
+    "covid19_pneumonia": Abnormality(
+        title="Appearance of COVID-19 pneumonia",
+        concept=_private("LIKECOVID19", "Appearance of COVID-19 pneumonia"),
+        site=LUNG,
+        structure=False,
+    ),
+    "viral_pneumonia": Abnormality(
+        title="Appearance of viral pneumonia",
+        concept=_private("LIKEVIRAL", "Appearance of viral pneumonia"),
+        site=LUNG,
+        structure=False,
+    ),
+    "abnormal_chest": Abnormality(
+        title="Abnormal chest",
+        concept=_private("ABNORMALCHEST", "Abnormal chest radiograph"),
+        site=THORAX,
+        structure=False,
+    ),
 }
 
 PRESENCES: dict[Presence, Code] = {

@@ -113,7 +113,7 @@ def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Seq
 def _measurement_group(group: Group, place: Iterable[Dataset], said: Sequence[Dataset]) -> Dataset:
     """A number names its algorithm; a group without one does it itself."""
     measured = any(item.ValueType == "NUM" for item in said)
-    algorithm = () if measured else _algorithm(group.model)
+    algorithm = () if measured else _algorithm(group.model, group.leaning_on)
     item = _container(_MEASUREMENT_GROUP, CONTAINS, template="1410")
     item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *algorithm, *place, *said])
     return item
@@ -138,12 +138,14 @@ def _described(group: Group) -> Iterator[Dataset]:
         yield site
 
 
-def _algorithm(model: ModelIdentity) -> Iterator[Dataset]:
-    """PS3.16 TID 4019."""
+def _algorithm(model: ModelIdentity, leaning_on: Sequence[ModelIdentity]) -> Iterator[Dataset]:
+    """PS3.16 TID 4019; other models that it needed are its parameters."""
     yield _text(standard.DCM.AlgorithmName, model.name, MODIFIER)
     yield _text(standard.DCM.AlgorithmVersion, model.version, MODIFIER)
     yield _text(standard.DCM.AlgorithmParameters, f"digest={model.digest}", MODIFIER)
     yield _text(standard.DCM.AlgorithmParameters, f"backend={model.backend}", MODIFIER)
+    for other in leaning_on:
+        yield _text(standard.DCM.AlgorithmParameters, f"with={other.name} {other.version} {other.digest}", MODIFIER)
 
 
 def _outline(group: Group, source: Instance) -> Iterator[Dataset]:
@@ -173,7 +175,7 @@ def _segment(frame: Frame, source: Instance) -> Iterator[Dataset]:
 
 def _said(group: Group) -> Iterator[Dataset]:
     for number in group.numbers:
-        yield _num(number, group.model)
+        yield _num(number, group)
     for concept, judgment in group.judgments:
         yield _code(concept, judgment, CONTAINS)
     for caveat in group.caveats:
@@ -214,11 +216,11 @@ def _uid_reference(name: Code, value: str, relationship: str) -> Dataset:
     return item
 
 
-def _num(number: Number, model: ModelIdentity) -> Dataset:
+def _num(number: Number, group: Group) -> Dataset:
     """A number as its printed text: highdicom would add a binary floating point value beside it."""
     item: Dataset = hd.sr.NumContentItem(name=number.concept, value=0, unit=number.unit, relationship_type=CONTAINS)
     item.MeasuredValueSequence[0].NumericValue = number.text
-    item.ContentSequence = DicomSequence(_algorithm(model))
+    item.ContentSequence = DicomSequence(_algorithm(group.model, group.leaning_on))
     return item
 
 

@@ -13,7 +13,7 @@ from cxrnode.domain.finding import ModelIdentity, ModelResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.study import Instance
 
-FORMAT = 1
+FORMAT = 2
 """Counts the versions of what our objects look like: a change of a byte for the same input must change this."""
 
 
@@ -38,8 +38,13 @@ def content_of(source: Instance) -> list[str]:
 
 
 def segmentation_uid(author: Author, source: Instance, result: ModelResult, geometry: Geometry) -> str:
-    """Give the SOP Instance UID of the SEG of one model on one source."""
-    return derived_uid("SEG", FORMAT, asdict(author), content_of(source), asdict(result.model), geometry.value)
+    """Give the SOP Instance UID of the SEG of one model on one source.
+
+    Which segments it has depends on more than the model: on what the node may state, and on whose lungs gave the sides.
+    """
+    labels = [region.label for region in result.regions if region.mask.any()]
+    models = [asdict(model) for model in (result.model, *result.leaning_on)]
+    return derived_uid("SEG", FORMAT, asdict(author), content_of(source), models, labels, geometry.value)
 
 
 def series_uid(sop_instance_uid: str) -> str:

@@ -25,7 +25,7 @@ from cxrnode.domain.finding import (
     Region,
     StudyResult,
 )
-from cxrnode.domain.selection import CAVEATS, REASONS
+from cxrnode.domain.reasons import CAVEATS, REASONS
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes
@@ -65,6 +65,8 @@ class Group:
     numbers: tuple[Number, ...] = ()
     judgments: tuple[tuple[Code, Code], ...] = ()
     caveats: tuple[str, ...] = ()
+    leaning_on: tuple[ModelIdentity, ...] = ()
+    """Other models that the numbers or the laterality are made with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def _groups(source: Instance, result: ModelResult) -> Iterator[Group]:
         if not _belongs(measurement, result):
             yield from _measurement_groups(source, result.model, measurement)
     for finding in result.findings:
-        yield from _finding_groups(source, result.model, finding)
+        yield from _finding_groups(source, result, finding)
 
 
 def _belongs(measurement: Measurement, result: ModelResult) -> bool:
@@ -136,6 +138,7 @@ def _region_group(source: Instance, result: ModelResult, region: Region) -> Grou
         laterality=what.laterality,
         numbers=tuple(_stated(m, source) for m in own),
         caveats=tuple(dict.fromkeys(CAVEATS[caveat] for m in own for caveat in m.caveats)),
+        leaning_on=result.leaning_on if what.laterality else (),
     )
 
 
@@ -176,9 +179,9 @@ def _measurement_groups(source: Instance, model: ModelIdentity, measurement: Mea
         yield Group(title=title, tracking_uid=uid, source=source.uid, model=model, outline=line, finding=concept)
 
 
-def _finding_groups(source: Instance, model: ModelIdentity, finding: Finding) -> Iterator[Group]:
+def _finding_groups(source: Instance, result: ModelResult, finding: Finding) -> Iterator[Group]:
     """One group for the image, with the judgment; one for each box. Finding (121071) says only what is present."""
-    what = codes.abnormality(finding.name)
+    what, model = codes.abnormality(finding.name), result.model
     present = finding.presence is Presence.PRESENT
     yield Group(
         title=f"{what.title}: {finding.presence.value}",
@@ -186,13 +189,21 @@ def _finding_groups(source: Instance, model: ModelIdentity, finding: Finding) ->
         source=source.uid,
         model=model,
         outline=_whole(source),
-        category=codes.ABNORMAL_STRUCTURE if present else None,
+        category=codes.ABNORMAL_STRUCTURE if present and what.structure else None,
         finding=what.concept if present else None,
         site=what.site,
+        laterality=codes.LATERALITIES.get(finding.sides),
+        leaning_on=result.leaning_on if finding.sides else (),
         numbers=tuple(_probabilities(finding, source)),
         judgments=((what.concept, codes.PRESENCES[finding.presence]),),
         caveats=tuple(CAVEATS[caveat] for caveat in finding.caveats),
     )
+    yield from _box_groups(source, model, finding)
+
+
+def _box_groups(source: Instance, model: ModelIdentity, finding: Finding) -> Iterator[Group]:
+    """Give the boxes; where the finding is not present each is a place to look at, not a finding."""
+    what, present = codes.abnormality(finding.name), finding.presence is Presence.PRESENT
     for number, box in enumerate(finding.boxes, 1):
         yield Group(
             title=f"{what.title} {number}",
@@ -201,10 +212,11 @@ def _finding_groups(source: Instance, model: ModelIdentity, finding: Finding) ->
             model=model,
             outline=_around((box.left, box.top, box.right, box.bottom)),
             bounded_by=True,
-            category=codes.ABNORMAL_STRUCTURE,
-            finding=what.concept,
+            category=codes.ABNORMAL_STRUCTURE if present else None,
+            finding=what.concept if present else None,
             site=what.site,
             numbers=(_number(codes.PROBABILITY, 100 * box.probability, source),),
+            judgments=() if present else ((what.concept, codes.PRESENCES[finding.presence]),),
         )
 
 

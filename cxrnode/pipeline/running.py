@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from cxrnode.domain.finding import ImagePrediction, ImageResult, ModelResult, RefusedImage, summary_of
+from cxrnode.domain.finding import ImagePrediction, ImageResult, RefusedImage, summary_of
 from cxrnode.domain.job import after_failure
-from cxrnode.domain.judgment import judge
-from cxrnode.domain.selection import CAVEATS, NotSuitable, select
+from cxrnode.domain.judgment import GATE, judge_image
+from cxrnode.domain.reasons import CAVEATS
+from cxrnode.domain.selection import NotSuitable, Suitable, select
 from cxrnode.domain.study import Instance
 from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composing
@@ -140,26 +141,32 @@ class Running:
         self._try_again_while_it_may_help(claim, answer)
         if answer.failure:
             return RefusedImage(source=member, code=answer.failure.code)
-        suitable = select(member.facts)
+        suitable = select(member.facts, children=self._plan.children)
         if isinstance(suitable, NotSuitable):  # the rules were other ones when the study closed
             return RefusedImage(source=member, code=suitable.code)
-        missing = [(name, failure.code) for name, failure in answer.failed]
-        upright = orientation.of(member.facts.patient_orientation)
-        results: list[ModelResult] = []
-        for prediction in answer.predictions:
-            try:
-                results.append(judge(prediction, member.facts, suitable.view, upright))
-            except Unsuitable as error:
-                missing.append((prediction.model.name, error.code))
-        if not results:
+        return self._judge_pixels(member, answer, suitable)
+
+    def _judge_pixels(
+        self, member: Instance, answer: ImagePrediction, suitable: Suitable
+    ) -> ImageResult | RefusedImage:
+        """What the gate refuses is not analysed, whatever the other models said of it."""
+        missing = tuple((name, failure.code) for name, failure in answer.failed)
+        try:
+            judged = judge_image(
+                answer.predictions,
+                member.facts,
+                suitable.view,
+                orientation.of(member.facts.patient_orientation),
+                state_withheld=self._plan.state_withheld,
+                children=self._plan.children,
+            )
+        except Unsuitable as error:
+            return RefusedImage(source=member, code=error.code)
+        if not judged.results:
             return RefusedImage(source=member, code=missing[0][1] if missing else "no_model")
-        return ImageResult(
-            source=member,
-            view=suitable.view,
-            results=tuple(results),
-            missing=tuple(missing),
-            caveats=suitable.caveats,
-        )
+        unlooked = ("gate_missing",) if GATE in dict(missing) else ()
+        caveats = (*suitable.caveats, *unlooked, *judged.caveats)
+        return ImageResult(source=member, view=suitable.view, results=judged.results, missing=missing, caveats=caveats)
 
     def _try_again_while_it_may_help(self, claim: Claim, answer: ImagePrediction) -> None:
         failures = [*answer.failed, *([("image", answer.failure)] if answer.failure else [])]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cxrnode.domain.finding import ModelIdentity, ModelResult, Prediction
-from cxrnode.domain.judgment import judge
+from cxrnode.domain.judgment import judge_image
 from cxrnode.domain.selection import ImageFacts, View
 from cxrnode.errors import Unsuitable
 from cxrnode.pixels import orientation
@@ -36,7 +36,8 @@ def _judge(
     masks = tuple(
         (label, plane) for label, plane in zip(("right_lung", "left_lung", "heart"), (right, left, heart), strict=True)
     )
-    return judge(Prediction(model=LUNGS, masks=masks), facts, view, stated)  # fmt: skip
+    (result,) = judge_image([Prediction(model=LUNGS, masks=masks)], facts, view, stated).results
+    return result
 
 
 def _values(result: ModelResult) -> dict[str, float]:
@@ -124,6 +125,7 @@ def test_specks_and_holes_are_tidied_before_anything_is_said() -> None:
 def test_a_model_that_says_no_lungs_at_all_is_only_relayed() -> None:
     """Plausibility is asked of models that look for lungs."""
     spot = _plane((5, 9), (5, 9))
-    result = judge(Prediction(model=LUNGS, masks=(("pneumothorax", spot),)), FACTS, View.PA, orientation.of(("L", "F")))
-    assert [region.label for region in result.regions] == ["pneumothorax"]
-    assert result.measurements == ()
+    prediction = Prediction(model=LUNGS, masks=(("rib", spot), ("wire", _plane())))
+    (result,) = judge_image([prediction], FACTS, View.PA, orientation.of(("L", "F"))).results
+    assert [region.label for region in result.regions] == ["rib"]
+    assert (result.absent, result.measurements) == (("wire",), ())
