@@ -8,7 +8,7 @@ pinned one, and that a card is read without importing torch.
     models/model.pt          a state dict
     docs/README.md, LICENSE  for people
 
-The block `cxrnode`: name, licence, operating_points (a probability for each channel), weights_sha256.
+The block `cxrnode`: name, licence, weights_sha256, and how the output is read (card.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import io
 import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrnode.errors import ModelAltered
+from cxrnode.inference.card import (
+    BoxRule,
+    Calibration,
+    FindingRule,
+    Kind,
+    labels_of,
+    part_of_the_digest,
+    read_own_block,
+)
 from cxrnode.inference.configuration import read_configuration, refusal, resolve
 from cxrnode.inference.network import build_network
 
@@ -37,6 +46,8 @@ FloatArray = NDArray[np.float32]
 METADATA = Path("configs/metadata.json")
 INFERENCE = Path("configs/inference.json")
 WEIGHTS = Path("models/model.pt")
+NETWORK = "network_def"
+"""The key that MONAI's bundle properties ask for, and that the bundles of its Model Zoo use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +55,8 @@ class BundleCard:
     """What a bundle says of itself.
 
     `digest` is over all that can change an answer: the weights (by their pinned SHA-256), the network, the input and
-    output format, the operating points. Prose and published metrics are not in it.
+    output format, the kind, and how the output is calibrated and judged. Prose, published metrics and whether the model
+    is on by default are not in it. `operating_points` is empty for a classification, `boxes` stated for a detection.
     """
 
     name: str
@@ -58,18 +70,30 @@ class BundleCard:
     licence: str
     metrics: Mapping[str, Any]
     weights_sha256: str
+    kind: Kind = "segmentation"
+    groups: tuple[tuple[str, ...], ...] = ()
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    findings: tuple[FindingRule, ...] = ()
+    boxes: BoxRule | None = None
+    enabled_by_default: bool = True
+    disabled_because: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The channels that name something seen: all, but for a detection's corners."""
+        return labels_of(self.kind, self.channels)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The operating points in the order of the channels."""
-        return tuple(self.operating_points[channel] for channel in self.channels)
+        """The operating points in the order of the labels. Raises KeyError for a classification, which has none."""
+        return tuple(self.operating_points[label] for label in self.labels)
 
 
 def read_card(path: Path) -> BundleCard:
     """Read a bundle's card. Raises NeedsOperator where the folder is no bundle that this program can use."""
     metadata, inference = read_configuration(path / METADATA), read_configuration(path / INFERENCE)
     try:
-        return _card(metadata, inference)
+        return _card(metadata.content, inference.content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
         raise refusal(f"metadata.json lacks what the program needs ({cause})", path.name) from cause
 
@@ -78,18 +102,28 @@ def _card(metadata: Mapping[str, Any], inference: Mapping[str, Any]) -> BundleCa
     own, form = metadata["cxrnode"], metadata["network_data_format"]
     channels = form["outputs"]["pred"]["channel_def"]
     names = tuple(str(channels[str(index)]) for index in range(int(form["outputs"]["pred"]["num_channels"])))
+    if len(set(names)) != len(names):
+        raise ValueError("two channels have one name")
+    said = read_own_block(own, names)
     return BundleCard(
         name=str(own["name"]),
         version=str(metadata["version"]),
-        digest=_digest({"cxrnode": own, "network_data_format": form, "inference": inference}),
+        digest=_digest({"cxrnode": part_of_the_digest(own), "network_data_format": form, "inference": inference}),
         task=str(metadata["task"]),
         input_size=_input_size(form["inputs"]["image"]),
         channels=names,
-        operating_points={name: _probability(own["operating_points"][name]) for name in names},
+        operating_points=said.operating_points,
         intended_use=str(metadata["intended_use"]),
         licence=str(own["licence"]),
         metrics=dict(metadata.get("eval_metrics", {})),
         weights_sha256=str(own["weights_sha256"]).lower(),
+        kind=said.kind,
+        groups=said.groups,
+        calibration=said.calibration,
+        findings=said.findings,
+        boxes=said.boxes,
+        enabled_by_default=said.enabled_by_default,
+        disabled_because=said.disabled_because,
     )
 
 
@@ -100,12 +134,6 @@ def _input_size(image: Mapping[str, Any]) -> int:
     return int(rows)
 
 
-def _probability(value: Any) -> float:
-    if not 0.0 < float(value) < 1.0:
-        raise ValueError("an operating point must lie between 0 and 1")
-    return float(value)
-
-
 def _digest(parts: Mapping[str, Any]) -> str:
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -114,11 +142,11 @@ def _digest(parts: Mapping[str, Any]) -> str:
 def verify(path: Path) -> BundleCard:
     """Read the card and check the weights against it. Raises ModelAltered where they are not the pinned ones."""
     card = read_card(path)
-    _checked_weights(path, card)
+    checked_weights(path, card)
     return card
 
 
-def _checked_weights(path: Path, card: BundleCard) -> bytes:
+def checked_weights(path: Path, card: BundleCard) -> bytes:
     """Read the weights whole, so that what is hashed is what is loaded."""
     try:
         content = (path / WEIGHTS).read_bytes()
@@ -154,11 +182,12 @@ class Network:
         import torch
 
         card = read_card(path)
-        content = _checked_weights(path, card)
-        definition = resolve(read_configuration(path / INFERENCE), "network_def")
+        content = checked_weights(path, card)
+        configuration = read_configuration(path / INFERENCE)
+        definition = resolve(configuration, NETWORK)
         if threads is not None:
             torch.set_num_threads(threads)
-        module = build_network(definition)
+        module = build_network(definition, place=configuration.place((NETWORK, "_target_")))
         _fill(module, content, card)
         if torch.device(device).type == "cuda":
             _forbid_autotuning()
@@ -167,7 +196,10 @@ class Network:
         return cls(card, module.eval(), device)
 
     def predict(self, batch: FloatArray) -> FloatArray:
-        """Give the probabilities (N, C, S, S) of inputs (N, 1, S, S) as `pixels.normalise.prepare` makes them.
+        """Give what `reading.answers` reads of inputs (N, 1, S, S) as `pixels.normalise.prepare` makes them, float32.
+
+        Segmentation: probabilities (N, C, S, S); classification: logits (N, C); detection: logits of K labels and the
+        corners of M candidates (N, K+4, M). Raises ValueError for a picture of another size.
 
         On a CPU the images run one at a time: a batch gains little there, and an answer must not depend on which
         images happened to wait together.
@@ -185,7 +217,8 @@ class Network:
         with torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32)).to(self.device)
             logits = self._module(images.to(memory_format=torch.channels_last))
-            answer: FloatArray = torch.sigmoid(logits.float()).contiguous().cpu().numpy()
+            said = torch.sigmoid(logits.float()) if self.card.kind == "segmentation" else logits.float()
+            answer: FloatArray = said.contiguous().cpu().numpy()
         return answer
 
 
@@ -195,11 +228,15 @@ def torch_type(device: str) -> str:
 
 
 def _fill(module: torch.nn.Module, content: bytes, card: BundleCard) -> None:
-    """Load a state dict, and nothing but tensors; half precision becomes the network's own."""
+    """Load a state dict, and nothing but tensors; half precision becomes the network's own.
+
+    MONAI's CheckpointSaver may have put it under the key `model`.
+    """
     import torch
 
     try:
-        module.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        module.load_state_dict(state["model"] if set(state) == {"model"} else state)
     except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, EOFError) as cause:
         raise refusal("the weights do not fit the network, or hold more than tensors", card.name) from cause
 

@@ -1,18 +1,21 @@
 """Hides the grammar of a bundle's JSON configuration.
 
-Promises that reading a configuration runs nothing. MONAI's own parser evaluates strings that begin with `$` as Python
-and fills in other files where a string begins with `%`: both are refused here. What is left is JSON with references: a
-string `@network_def#channels#0` stands for that place in the same file.
+Promises that reading a configuration runs nothing, and that a refusal names file and line. MONAI's own parser evaluates
+strings that begin with `$` as Python and fills in other files where a string begins with `%`. Here a string
+`@network_def#channels#0` stands for that place in the same file, `$` is arithmetic on such places (arithmetic.py),
+and all else is refused where it is met: what is not needed to build the network is never looked at.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrnode.errors import NeedsOperator
+from cxrnode.inference.arithmetic import NotArithmetic, calculate
 
 LARGEST = 1_000_000
 """Bytes. A configuration is a page of text; anything larger is not one."""
@@ -20,71 +23,156 @@ DEEPEST = 32
 SPECIAL_KEYS = ("_target_", "_desc_")
 """Of MONAI's special keys those that neither run nor skip anything."""
 
+Steps = tuple[str | int, ...]
+"""The way to a place: keys of objects and indices of lists, from the root."""
 
-def read_configuration(path: Path) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """A JSON object, and the text it was read from."""
+
+    file: str
+    text: str
+    content: Mapping[str, Any]
+
+    def place(self, steps: Steps) -> str:
+        """Name a place for people: file and line."""
+        return f"{self.file}, line {_line(self.text, steps)}"
+
+
+def read_configuration(path: Path) -> Configuration:
     """Read a JSON object. Raises NeedsOperator where the file is missing, too large, or not a JSON object."""
     try:
         if path.stat().st_size > LARGEST:
             raise refusal("the file is too large for a configuration", path.name)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except FileNotFoundError as cause:
-        raise refusal("the bundle lacks a file", path.name) from cause
+        raise refusal(_missing(path), path.name) from cause
+    except json.JSONDecodeError as cause:
+        raise refusal("the file cannot be read as JSON", f"{path.name}, line {cause.lineno}") from cause
     except (OSError, ValueError, RecursionError) as cause:
         raise refusal("the file cannot be read as JSON", path.name) from cause
     if not isinstance(content, dict):
         raise refusal("the file holds no JSON object", path.name)
-    return content
+    return Configuration(file=path.name, text=text, content=content)
 
 
-def resolve(configuration: Mapping[str, Any], key: str) -> Any:
-    """Give the value at `key` with every reference in it replaced.
+def _missing(path: Path) -> str:
+    if any(path.with_suffix(suffix).exists() for suffix in (".yaml", ".yml")):
+        return "the bundle's configuration is YAML; write it as JSON, which MONAI reads as well"
+    return "the bundle lacks a file"
 
-    Raises NeedsOperator for expressions (`$`), macros (`%`), MONAI's keys that steer execution, references that lead
-    nowhere, and references that lead in a circle.
+
+def resolve(configuration: Configuration, key: str) -> Any:
+    """Give the value at `key` with every reference and every sum in it replaced.
+
+    Raises NeedsOperator, with file and line, for an expression that is more than arithmetic (`$`), macros (`%`),
+    MONAI's keys that steer execution, an object inside another that is to be built, references that lead nowhere, and
+    references that lead in a circle.
     """
-    return _resolved(_find(configuration, key), configuration, DEEPEST)
+    steps = _steps(configuration, key, ())
+    return _resolved(_value(configuration, steps), configuration, steps, DEEPEST, outermost=True)
 
 
-def _resolved(value: Any, root: Mapping[str, Any], depth: int) -> Any:
+def _resolved(value: Any, root: Configuration, at: Steps, depth: int, *, outermost: bool = False) -> Any:
     if depth == 0:
-        raise refusal("references lead in a circle, or too deep", "")
+        raise _refusal("references lead in a circle, or too deep", "", root, at)
     if isinstance(value, str):
-        return _resolved_text(value, root, depth)
+        return _resolved_text(value, root, at, depth)
     if isinstance(value, Mapping):
-        _refuse_special_keys(value)
-        return {key: _resolved(inner, root, depth - 1) for key, inner in value.items()}
+        _refuse_special_keys(value, root, at, outermost=outermost)
+        return {key: _resolved(inner, root, (*at, key), depth - 1) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_resolved(inner, root, depth - 1) for inner in value]
+        return [_resolved(inner, root, (*at, index), depth - 1) for index, inner in enumerate(value)]
     return value
 
 
-def _resolved_text(text: str, root: Mapping[str, Any], depth: int) -> Any:
-    if text.startswith("$"):
-        raise refusal("the configuration holds an expression, and expressions are code", text)
+def _resolved_text(text: str, root: Configuration, at: Steps, depth: int) -> Any:
     if text.startswith("%"):
-        raise refusal("the configuration takes text from elsewhere", text)
-    return _resolved(_find(root, text[1:]), root, depth - 1) if text.startswith("@") else text
+        raise _refusal("the configuration takes text from elsewhere", text, root, at)
+    if text.startswith("@"):
+        return _referred(text[1:], root, at, depth)
+    if not text.startswith("$"):
+        return text
+    try:
+        return calculate(text[1:], lambda key: _referred(key, root, at, depth))
+    except NotArithmetic as cause:
+        raise _refusal(f"the configuration holds an expression that is code: {cause}", text, root, at) from cause
 
 
-def _refuse_special_keys(value: Mapping[str, Any]) -> None:
+def _referred(key: str, root: Configuration, at: Steps, depth: int) -> Any:
+    steps = _steps(root, key, at)
+    return _resolved(_value(root, steps), root, steps, depth - 1)
+
+
+def _refuse_special_keys(value: Mapping[str, Any], root: Configuration, at: Steps, *, outermost: bool) -> None:
     for key in value:
         if key.startswith("_") and key not in SPECIAL_KEYS:
-            raise refusal("the configuration has a key that steers execution", key)
+            raise _refusal("the configuration has a key that steers execution", key, root, (*at, key))
+    if "_target_" in value and not outermost:
+        what = "the network is put together from other objects"
+        raise _refusal(what, str(value["_target_"]), root, (*at, "_target_"))
 
 
-def _find(root: Mapping[str, Any], key: str) -> Any:
-    """Follow `a#0#b` from the root. MONAI writes `::` for the same."""
-    place: Any = root
+def _steps(root: Configuration, key: str, at: Steps) -> Steps:
+    """Follow `a#0#b` from the root; MONAI writes `::` for `#` as well. `at` is where the reference stands."""
+    place: Any = root.content
+    steps: list[str | int] = []
     for step in key.replace("::", "#").split("#"):
         try:
-            place = place[int(step)] if isinstance(place, list) else place[step]
+            steps.append(int(step) if isinstance(place, list) else step)
+            place = place[steps[-1]]
         except (KeyError, IndexError, ValueError, TypeError) as cause:
-            raise refusal("a reference leads nowhere", key) from cause
+            raise _refusal("a reference leads nowhere", key, root, at) from cause
+    return tuple(steps)
+
+
+def _value(root: Configuration, steps: Steps) -> Any:
+    place: Any = root.content
+    for step in steps:
+        place = place[step]
     return place
+
+
+def _refusal(happened: str, text: str, root: Configuration, at: Steps) -> NeedsOperator:
+    shown = text if len(text) <= 80 else f"{text[:80]}..."
+    return refusal(happened, f"{root.place(at)}: {shown}" if shown else root.place(at))
 
 
 def refusal(happened: str, subject: str) -> NeedsOperator:
     """Make the error for a bundle that cannot be used as it is."""
     return NeedsOperator(
-        happened, operation="read bundle", subject=subject[:80], hint="docs/operations.md, Bringing a model"
+        happened, operation="read bundle", subject=subject, hint="docs/operations.md, Bringing a model"
     )
+
+
+def _line(text: str, steps: Steps) -> int:
+    """Give the line on which a place of a JSON text begins: its key, where it has one."""
+    begins = value = _skip(text, 0)
+    for step in steps:
+        found = {key: place for key, *place in _parts(text, value)}
+        begins, value = found[step]
+    return text.count("\n", 0, begins) + 1
+
+
+def _parts(text: str, at: int) -> Iterator[tuple[str | int, int, int]]:
+    """Walk an object or a list of sound JSON: key or index, where that begins, where its value begins."""
+    decoder, named = json.JSONDecoder(), text[at] == "{"
+    at, count = _skip(text, at + 1), 0
+    while text[at] not in "}]":
+        key, value = (count, at)
+        if named:
+            key, end = decoder.raw_decode(text, at)
+            value = _skip(text, _skip(text, end) + 1)
+        yield key, at, value
+        _, end = decoder.raw_decode(text, value)
+        at, count = _skip(text, end), count + 1
+        at = _skip(text, at + 1) if text[at] == "," else at
+
+
+def _skip(text: str, at: int) -> int:
+    """Pass over white space."""
+    while at < len(text) and text[at] in " \t\n\r":
+        at += 1
+    return at

@@ -50,8 +50,8 @@ class Desk:
         finishing: deque[Future[None]] = deque()
         for first, group in self._groups(requests, engine):
             with self._stage():
-                maps = engine.run(group)
-            for offset, (prepared, said) in enumerate(zip(group, maps, strict=True)):
+                outputs = engine.run(group)
+            for offset, (prepared, said) in enumerate(zip(group, outputs, strict=True)):
                 finishing.append(self._decoders.submit(self._finish, call, first + offset, prepared, said, engine))
             while len(finishing) > 2 * engine.group:
                 finishing.popleft().result()
@@ -78,10 +78,10 @@ class Desk:
             return prepare_image(request, engine.models)
 
     def _finish(
-        self, call: Frame, index: int, prepared: Prepared, maps: Mapping[str, FloatArray | Failure], engine: Engine
+        self, call: Frame, index: int, prepared: Prepared, outputs: Mapping[str, FloatArray | Failure], engine: Engine
     ) -> None:
         with self._stage():
-            body, blobs = protocol.encode_answer(finish_image(prepared, maps, engine.models))
+            body, blobs = protocol.encode_answer(finish_image(prepared, outputs, engine.models))
         self._pipe.send(protocol.ANSWER, {**body, "call": call.body["call"], "index": index}, blobs)
 
     def _compared(self, call: Frame) -> None:

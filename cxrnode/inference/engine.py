@@ -1,8 +1,9 @@
 """The loaded networks on their device; imported in the child only.
 
 Hides torch. Promises that a model whose files are not the ones its digest names is not run, that the same picture gives
-the same probabilities whatever the number of threads and whatever other pictures go through with it (on a GPU the shape
-of the batch is fixed and part of the model's identity), and that one model's failure is not another's.
+the same output whatever other pictures go through with it (on a GPU the shape of the batch is fixed and part of the
+model's identity; so is the number of threads, for a network whose output depends on it), and that one model's failure
+is not another's.
 """
 
 from __future__ import annotations
@@ -38,28 +39,28 @@ class Engine:
     def run(self, images: Sequence[Prepared]) -> list[dict[str, FloatArray | Failure]]:
         """Run every model on those of the images (`group` at most) that are prepared for it.
 
-        Gives for each image, by model name, maps (C, S, S) of probabilities or why there are none.
+        Gives for each image, by model name, the network's output or why there is none.
         """
-        maps: list[dict[str, FloatArray | Failure]] = [{} for _ in images]
+        outputs: list[dict[str, FloatArray | Failure]] = [{} for _ in images]
         for name, model in self.models.items():
             fed = [index for index, image in enumerate(images) if name in image.fed]
             if not fed:
                 continue
             pictures = np.stack([images[index].fed[name].picture for index in fed])
             for index, said in zip(fed, self._outputs(model, pictures), strict=True):
-                maps[index][name] = said
-        return maps
+                outputs[index][name] = said
+        return outputs
 
     def _outputs(self, model: Model, pictures: FloatArray) -> Sequence[FloatArray | Failure]:
         count = len(pictures)
-        batch = np.zeros((self.group, 1, model.input_size, model.input_size), dtype=np.float32)
+        batch = np.zeros((self.group, 1, model.card.input_size, model.card.input_size), dtype=np.float32)
         batch[:count, 0] = pictures
         try:
-            maps = model.network.predict(batch)[:count]
+            outputs = model.network.predict(batch)[:count]
         except Exception as error:  # noqa: BLE001 - the edge: a model that fails is an answer
             self._check_device()
             return [_failure(error)] * count
-        return [said if np.isfinite(said).all() else _NOT_A_NUMBER for said in maps]
+        return [said if np.isfinite(said).all() else _NOT_A_NUMBER for said in outputs]
 
     def _check_device(self) -> None:
         if not self.device.startswith("cuda"):
@@ -81,10 +82,10 @@ def load_engine(bundles: Mapping[str, Path], *, device: str, threads: int, batch
     torch.backends.cudnn.benchmark = False
     chosen = choose_device(device)
     group = batch if chosen.startswith("cuda") else 1
-    models = {name: _load(name, path, chosen, group) for name, path in bundles.items()}
+    models = {name: _load(name, path, chosen, group, threads) for name, path in bundles.items()}
     engine = Engine(models=models, device=chosen, group=group)
     for model in models.values():
-        model.network.predict(np.zeros((group, 1, model.input_size, model.input_size), dtype=np.float32))
+        model.network.predict(np.zeros((group, 1, model.card.input_size, model.card.input_size), dtype=np.float32))
     return engine
 
 
@@ -103,9 +104,9 @@ def choose_device(asked: str) -> str:
 
 
 def backend_of(device: str, group: int) -> str:
-    """Name all of this side that can change an answer: framework, kind of processor, precision, batch on a GPU.
+    """Name what of this side can change any answer: framework, kind of processor, precision, batch on a GPU.
 
-    The number of threads is not in it, nor the batch on a CPU: neither changes a bit, which a test shows.
+    The batch on a CPU is not in it: images go through one at a time. `depends_on_threads` says whether they matter.
     """
     version = torch.__version__.split("+")[0]
     if device == "cpu":
@@ -114,15 +115,29 @@ def backend_of(device: str, group: int) -> str:
     return f"torch-{version} cuda sm_{major}{minor} fp32 batch-{group}"
 
 
-def _load(name: str, path: Path, device: str, group: int) -> Model:
+def depends_on_threads(network: Network, threads: int) -> bool:
+    """Tell whether a network on a CPU gives other bits with so many threads than with one; leaves so many set.
+
+    Some layers sum in another order then (a norm over the picture, an interpolation): tried once, on noise.
+    """
+    size = network.card.input_size
+    noise = np.random.default_rng(0).random((1, 1, size, size), dtype=np.float32)
+    torch.set_num_threads(1)
+    alone = network.predict(noise)
+    torch.set_num_threads(threads)
+    return threads > 1 and not np.array_equal(alone, network.predict(noise), equal_nan=True)
+
+
+def _load(name: str, path: Path, device: str, group: int, threads: int) -> Model:
     network = Network.load(path, device)
+    backend = backend_of(device, group)
+    if device == "cpu" and depends_on_threads(network, threads):
+        backend += f" threads-{threads}"
     card = network.card
     return Model(
-        identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend_of(device, group)),
+        identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend),
         network=network,
-        input_size=card.input_size,
-        channels=card.channels,
-        thresholds=card.thresholds,
+        card=card,
     )
 
 

@@ -9,8 +9,8 @@ answer (a Failure) and never an exception. No step here depends on another image
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from cxrnode import telemetry
-from cxrnode.domain.finding import Failure, ImagePrediction, ModelIdentity, Prediction
+from cxrnode.domain.finding import Box, Failure, ImagePrediction, Mask, ModelIdentity, Prediction
 from cxrnode.errors import Unsuitable
+from cxrnode.inference.bundle import BundleCard
+from cxrnode.inference.reading import answers
 from cxrnode.pixels.decode import decode
-from cxrnode.pixels.geometry import Letterbox, resample, restore
+from cxrnode.pixels.geometry import Letterbox, boxes_to_source, resample, restore
 from cxrnode.pixels.grayscale import display
 from cxrnode.pixels.normalise import prepare
 from cxrnode.pixels.orientation import Orientation, from_header
@@ -35,7 +37,7 @@ PREVIEW_SIDE = 1024
 
 
 class Network(Protocol):
-    """What a loaded bundle offers: probabilities (N, C, S, S) of inputs (N, 1, S, S), float32."""
+    """What a loaded bundle offers: for inputs (N, 1, S, S) what `reading.answers` reads, float32."""
 
     def predict(self, batch: FloatArray) -> FloatArray:
         """Run the network."""
@@ -44,13 +46,11 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """A loaded model and how its output is read. `thresholds` by channel: its card's operating points."""
+    """A loaded model, and the card by which its output is read."""
 
     identity: ModelIdentity
     network: Network
-    input_size: int
-    channels: tuple[str, ...]
-    thresholds: tuple[float, ...]
+    card: BundleCard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,7 +95,7 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
             failed[name] = Failure(code="model_failed", detail="the model is not loaded")
             continue
         try:
-            fed[name] = _feed(upright, models[name].input_size, 1 / aspect if orientation.turned else aspect)
+            fed[name] = _feed(upright, models[name].card.input_size, 1 / aspect if orientation.turned else aspect)
         except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
             failed[name] = failure_of(error)
     preview = preview_of(shown) if request.preview else None
@@ -108,13 +108,13 @@ def _feed(upright: FloatArray, size: int, aspect: float) -> Fed:
 
 
 def finish_image(
-    prepared: Prepared, maps: Mapping[str, FloatArray | Failure], models: Mapping[str, Model]
+    prepared: Prepared, outputs: Mapping[str, FloatArray | Failure], models: Mapping[str, Model]
 ) -> ImagePrediction:
-    """Read the networks' maps (C, S, S), by model name, into the answer on the image."""
+    """Read the networks' outputs, by model name, into the answer on the image."""
     predictions: list[Prediction] = []
     failed = dict(prepared.failed)
     for name in prepared.models:
-        said = maps.get(name)
+        said = outputs.get(name)
         if isinstance(said, Failure):
             failed[name] = said
         elif said is not None:
@@ -130,14 +130,41 @@ def finish_image(
     )
 
 
-def _read(prepared: Prepared, model: Model, maps: FloatArray) -> Prediction:
-    """Bring a segmentation's maps back onto the source and cut them at the card's operating points."""
+def _read(prepared: Prepared, model: Model, raw: FloatArray) -> Prediction:
+    """Bring what a network said back onto the source's stored rows and columns."""
     if prepared.orientation is None:
-        raise ValueError("an image that was not decoded has no maps")
-    upright = restore(maps, prepared.fed[model.identity.name].letterbox)
-    cut = upright >= np.array(model.thresholds, dtype=np.float32)[:, None, None]
-    stored = np.ascontiguousarray(prepared.orientation.undo(cut))
-    return Prediction(model=model.identity, masks=tuple(zip(model.channels, stored, strict=True)))
+        raise ValueError("an image that was not decoded has no answers")
+    letterbox = prepared.fed[model.identity.name].letterbox
+    said = answers(model.card, raw, letterbox)
+    return Prediction(
+        model=model.identity,
+        masks=() if said.maps is None else _masks(model.card, said.maps, letterbox, prepared.orientation),
+        scores=said.scores,
+        boxes=tuple(_stored_boxes(said.boxes, letterbox, prepared.orientation)),
+    )
+
+
+def _masks(
+    card: BundleCard, maps: FloatArray, letterbox: Letterbox, orientation: Orientation
+) -> tuple[tuple[str, Mask], ...]:
+    """Cut a segmentation's maps, brought back onto the source, at the card's operating points."""
+    upright = restore(maps, letterbox)
+    cut = upright >= np.array(card.thresholds, dtype=np.float32)[:, None, None]
+    stored = np.ascontiguousarray(orientation.undo(cut))
+    return tuple(zip(card.channels, stored, strict=True))
+
+
+def _stored_boxes(boxes: Sequence[Box], letterbox: Letterbox, orientation: Orientation) -> Iterator[Box]:
+    """Bring boxes from the grid back onto the source; an edge of the picture may be any edge of the stored one."""
+    upright = (letterbox.rows, letterbox.cols)
+    for box in boxes:
+        grid = np.array([[box.top, box.left, box.bottom, box.right]], dtype=np.float32)
+        top, left, bottom, right = boxes_to_source(grid, letterbox)[0]
+        corners = orientation.undo_points(
+            [(left, top), (right, bottom)], upright[::-1] if orientation.turned else upright
+        )
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        yield replace(box, left=left, top=top, right=right, bottom=bottom)
 
 
 def preview_of(shown: FloatArray) -> NDArray[np.uint8]:

@@ -6,8 +6,9 @@ and MONAI are imported only when a network is built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from cxrnode.errors import NeedsOperator
@@ -21,40 +22,55 @@ ALLOWED: Mapping[str, str] = {
     "DynUNet": "monai.networks.nets",
     "FlexibleUNet": "monai.networks.nets",
     "SegResNet": "monai.networks.nets",
+    "AttentionUnet": "monai.networks.nets",
     "DenseNet121": "monai.networks.nets",
+    "DenseNet169": "monai.networks.nets",
+    "DenseNet201": "monai.networks.nets",
     "EfficientNetBN": "monai.networks.nets",
+    "SEResNet50": "monai.networks.nets",
+    "resnet18": "monai.networks.nets",
+    "resnet50": "monai.networks.nets",
+    "ChestClassifier": "cxrnode.inference.networks",
+    "PictureGate": "cxrnode.inference.networks",
+    "ChestDetector": "cxrnode.inference.detector",
+    "ChestSegmenter": "cxrnode.inference.segmenter",
 }
 """A network's name and the module it comes from: constructors that take numbers and strings and touch no file."""
 
-FORBIDDEN_ARGUMENTS = ("pretrained",)
-"""Arguments that make a constructor of the table fetch something; only a false value passes."""
+FETCHES = "pretrained"
+"""The argument that makes a constructor of the table fetch something: a bundle brings its own weights."""
 
 
-def build_network(definition: Mapping[str, Any]) -> nn.Module:
-    """Build the network of a `network_def` with its references already resolved.
+def build_network(definition: Mapping[str, Any], *, place: str = "") -> nn.Module:
+    """Build the network of a `network_def` with its references already resolved; `place` is where it is written.
 
     Raises NeedsOperator where `_target_` is not in the table or its arguments do not fit.
     """
+    if not isinstance(definition, Mapping):
+        raise _refusal("the bundle defines no network", place)
     target = str(definition.get("_target_", ""))
-    name = _allowed_name(target)
+    shown = f"{place}: {target}" if place else target
+    constructor = _allowed(target, shown)
     arguments = {key: value for key, value in definition.items() if not key.startswith("_")}
-    if any(arguments.get(key) for key in FORBIDDEN_ARGUMENTS):
-        raise _refusal("the network asks for pretrained weights from elsewhere", target)
+    if arguments.get(FETCHES):
+        raise _refusal("the network asks for pretrained weights from elsewhere", shown)
+    if FETCHES in signature(constructor).parameters:
+        arguments[FETCHES] = False  # MONAI's EfficientNetBN fetches unless it is told not to
     try:
-        network: nn.Module = getattr(import_module(ALLOWED[name]), name)(**arguments)
+        return constructor(**arguments)
     except (TypeError, ValueError, KeyError) as cause:
-        raise _refusal("the network cannot be built from its arguments", target) from cause
-    return network
+        raise _refusal("the network cannot be built from its arguments", shown) from cause
 
 
-def _allowed_name(target: str) -> str:
+def _allowed(target: str, shown: str) -> Callable[..., nn.Module]:
     module, _, name = target.rpartition(".")
-    if name in ALLOWED and module in ("", ALLOWED[name]):
-        return name
-    raise _refusal("the bundle names a network that is not allowed", target)
+    if name not in ALLOWED or module not in ("", ALLOWED[name]):
+        raise _refusal("the bundle names a network that is not allowed", shown)
+    constructor: Callable[..., nn.Module] = getattr(import_module(ALLOWED[name]), name)
+    return constructor
 
 
-def _refusal(happened: str, target: str) -> NeedsOperator:
+def _refusal(happened: str, subject: str) -> NeedsOperator:
     return NeedsOperator(
-        happened, operation="build network", subject=target, hint="docs/operations.md, Bringing a model"
+        happened, operation="build network", subject=subject, hint="docs/operations.md, Bringing a model"
     )

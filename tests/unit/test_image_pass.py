@@ -11,13 +11,16 @@ import pytest
 from cxrnode.domain.finding import Failure, ImagePrediction, ModelIdentity
 from cxrnode.errors import Unsuitable
 from cxrnode.inference import image_pass
+from cxrnode.inference.bundle import BundleCard
 from cxrnode.inference.engine import Engine
 from cxrnode.inference.image_pass import FloatArray, Model, failure_of, finish_image, prepare_image
 from cxrnode.phantom import Phantom, Radiograph, write
 from cxrnode.pixels.decode import StoredPixels, decode
 from cxrnode.ports import Request
+from tests.fakes.card import card
 
 SIZE = 64
+CHANNELS = ("right_lung", "left_lung", "heart")
 
 
 def halves(batch: FloatArray) -> FloatArray:
@@ -41,13 +44,12 @@ class Scripted:
 
 
 def model(name: str = "lungs", network: Scripted | None = None, thresholds: tuple[float, ...] = (0.5,) * 3) -> Model:
-    return Model(
-        identity=ModelIdentity(name=name, version="1", digest="d", backend="b"),
-        network=network or Scripted(),
-        input_size=SIZE,
-        channels=("right_lung", "left_lung", "heart"),
-        thresholds=thresholds,
-    )
+    points = dict(zip(CHANNELS, thresholds, strict=True))
+    return model_of(card("segmentation", CHANNELS, operating_points=points), network or Scripted(), name)
+
+
+def model_of(said: BundleCard, network: Scripted, name: str) -> Model:
+    return Model(identity=ModelIdentity(name=name, version="1", digest="d", backend="b"), network=network, card=said)
 
 
 def engine(*models: Model, group: int = 1) -> Engine:
