@@ -72,11 +72,11 @@ class Detection:
             raise ValueError("this kind of training needs a network that draws boxes")
         self._recipe, self._options = recipe, options
         self._weights = BoxWeights(**recipe.loss)
-        known = with_weak_labels(_known(recipe, examples), recipe.channels[0])
+        known = with_weak_labels(_known(recipe, examples))
         kinds = _kinds([one for one in known if one[0].part == "train"], options.examples)
         self._films = tuple(cache_boxes(*one, recipe.size) for films in kinds.values() for one in films)
         self._counts = {kind: len(films) for kind, films in kinds.items()}
-        self._chances = _chances(self._counts, recipe.samples.get("shares", {}))
+        self._chances = _chances(self._counts, recipe.samples.get("kinds", {}))
         looked = [one for one in known if one[0].part == "validate" and one[1].probability in (0.0, 1.0)]
         self._checks = tuple(prepare_check(*one, recipe.size) for one in looked)
 
@@ -116,7 +116,7 @@ class Detection:
         films = [look(network, check) for check in self._checks]
         precision = mean_precision(films, best_point(films))
         area = _area([check.present for check in self._checks], [_highest(film) for film in films])
-        mean = 0.0 if precision is None else precision.mean
+        mean = 0.0 if precision is None else precision.value
         return {"score": (area + mean) / 2, "mean_precision": mean, "auc": area}
 
 
@@ -129,7 +129,7 @@ def _known(recipe: Recipe, examples: Sequence[Example]) -> list[Known]:
     return [(one, true_boxes(one, readers)) for one in used]
 
 
-def with_weak_labels(known: Sequence[Known], label: str) -> list[Known]:
+def with_weak_labels(known: Sequence[Known]) -> list[Known]:
     """Give every film that nobody looked at the probability that its most telling weak label has earned.
 
     A label earns the share of its films in the training part that had what is looked for (with one more film of either
@@ -199,7 +199,8 @@ def look(network: nn.Module, check: BoxCheck) -> Boxed:
     """Let the network draw its boxes on a validation film, the surest first."""
     device = next(network.parameters()).device
     image = torch.from_numpy(check.image[None, None]).to(device=device, memory_format=torch.channels_last)
-    answer = network(image)[0].float().cpu()
+    with torch.inference_mode():
+        answer = network(image)[0].float().cpu()
     logits, boxes = answer[0], answer[1:].T
     surest = logits.topk(min(CHECKED, len(logits))).indices
     kept = non_max_suppression(boxes[surest], logits[surest], OVERLAP, MOST)
