@@ -219,24 +219,21 @@ def _one_side(both: Mask, side: Side) -> Mask:
     pieces, count = ndimage.label(both)
     sizes = np.bincount(pieces.ravel())[1:]
     if count < 2 or np.sort(sizes)[-2] < 0.1 * sizes.max():
-        return both & (_columns(both) < _waist(both) if side == "right" else _columns(both) >= _waist(both))
+        left_of = np.arange(both.shape[1]) < _waist(both)
+        return np.asarray(both & (left_of if side == "right" else ~left_of))
     centres = np.array(ndimage.center_of_mass(both, pieces, range(1, count + 1)))[:, 1]
     middle = centres[np.argsort(sizes)[-2:]].mean()
     wanted = centres < middle if side == "right" else centres >= middle
-    return np.concatenate([[False], wanted])[pieces]
-
-
-def _columns(mask: Mask) -> NDArray[np.int64]:
-    return np.arange(mask.shape[1])[None, :]
+    return np.asarray(np.concatenate([[False], wanted])[pieces])
 
 
 def _waist(mask: Mask) -> int:
     """Find the column in the middle third of a mask that has the fewest of its pixels."""
     filled = np.flatnonzero(mask.any(axis=0))
     if not filled.size:
-        return mask.shape[1] // 2
-    third = (filled[-1] - filled[0] + 1) // 3
-    start = int(filled[0] + third)
+        return int(mask.shape[1]) // 2
+    third = int(filled[-1] - filled[0] + 1) // 3
+    start = int(filled[0]) + third
     return start + int(np.argmin(mask.sum(axis=0)[start : start + third + 1]))
 
 
