@@ -15,10 +15,11 @@ from cxrnode.domain.delivery import Destination
 from cxrnode.errors import CxrnodeError
 from cxrnode.inference.bundle import verify
 from cxrnode.ledger import SqliteLedger
-from cxrnode.node import LEDGER_FILE, spool_of
+from cxrnode.node import LEDGER_FILE, enabled_models, spool_of
 from cxrnode.settings import Settings, settings_file
 
 _FOLDER_HINT = "see 'The state folder cannot be used' in docs/operations.md"
+_MODELS_HINT = "see models.folder and models.enabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,9 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str], str]]:
     yield "settings", lambda: str(settings_file() or "defaults and environment"), "see deploy/cxrnode.toml"
     yield "ledger", partial(_ledger, settings.node.state_dir / LEDGER_FILE), _FOLDER_HINT
     yield "disk", partial(_disk, settings), _FOLDER_HINT
-    for name in settings.models.enabled:
-        yield f"model {name}", partial(_model, settings.models.folder / name), "see models.folder and models.enabled"
+    yield "models", partial(_enabled, settings), _MODELS_HINT
+    for name in _names(settings):
+        yield f"model {name}", partial(_model, settings.models.folder / name), _MODELS_HINT
     for one in settings.destinations:
         hint = f"is {one.ae_title} at {one.host}:{one.port} running, and does it know {settings.node.ae_title}?"
         yield f"destination {one.name}", partial(_echo, settings.node.ae_title, one.destination()), hint
@@ -68,6 +70,18 @@ def _ledger(path: Path) -> str:
 def _disk(settings: Settings) -> str:
     spool_of(settings).check_space()
     return f"{settings.node.state_dir} is above its floor of free space"
+
+
+def _enabled(settings: Settings) -> str:
+    return f"{', '.join(enabled_models(settings)) or 'none'} enabled in {settings.models.folder}"
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """Give the enabled models; none where the check before this one says why there are none."""
+    try:
+        return enabled_models(settings)
+    except CxrnodeError:
+        return ()
 
 
 def _model(folder: Path) -> str:

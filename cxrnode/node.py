@@ -22,10 +22,11 @@ from cxrnode.dimse.contexts import SOURCE_CLASSES
 from cxrnode.dimse.listener import Door, Listener
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.server import Limits
-from cxrnode.errors import CxrnodeError, Fatal, NeedsOperator
+from cxrnode.errors import CxrnodeError, Fatal, SettingsInvalid
 from cxrnode.evidence import EvidenceComposer
 from cxrnode.inference.bundle import verify
 from cxrnode.inference.predictor import ChildPredictor
+from cxrnode.inference.shelf import enabled_by_default, folders_of
 from cxrnode.ledger import SqliteLedger
 from cxrnode.pipeline import Line, Plan
 from cxrnode.pipeline.running import Seen
@@ -212,17 +213,24 @@ def _models(predictor: ChildPredictor) -> Dependency:
     return Dependency(ok=predictor.ready(), detail=detail, needed=False)
 
 
+def enabled_models(settings: Settings) -> tuple[str, ...]:
+    """Give the names of the bundles that run.
+
+    NeedsOperator where a bundle cannot be read or none is enabled, SettingsInvalid where a rule names another.
+    """
+    chosen = settings.models.enabled
+    names = enabled_by_default(settings.models.folder) if chosen == "default" else chosen
+    strangers = sorted({name for rule in settings.rules for name in rule.models if name not in names})
+    if strangers:
+        hint = f"enabled: {', '.join(names)}; name others in models.enabled"
+        raise SettingsInvalid("a rule names a model that is not enabled", subject=", ".join(strangers), hint=hint)
+    return names
+
+
 def bundle_folders(settings: Settings) -> dict[str, Path]:
     """Give the enabled bundles' folders, each checked. NeedsOperator where one is missing, ModelAltered."""
-    folders = {name: settings.models.folder / name for name in settings.models.enabled}
-    for name, folder in folders.items():
-        if not folder.is_dir():
-            raise NeedsOperator(
-                "an enabled model has no bundle",
-                operation="models",
-                subject=name,
-                hint="see models.folder and models.enabled in deploy/cxrnode.toml",
-            )
+    folders = folders_of(settings.models.folder, enabled_models(settings))
+    for folder in folders.values():
         verify(folder)
     return folders
 
@@ -251,7 +259,7 @@ def _plan(settings: Settings, *, preview: bool) -> Plan:
     line = settings.line
     return Plan(
         rules=settings.rules_in_force,
-        models=settings.models.enabled,
+        models=enabled_models(settings),
         destinations=tuple(destination.destination() for destination in settings.destinations),
         quiet_seconds=settings.studies.quiet_seconds,
         batch=settings.inference.batch,
@@ -261,6 +269,8 @@ def _plan(settings: Settings, *, preview: bool) -> Plan:
         delivery_lease_seconds=line.delivery_lease_seconds,
         commitment_wait_seconds=line.commitment_wait_seconds,
         preview=preview,
+        state_withheld=settings.models.state_withheld,
+        children=settings.models.children,
     )
 
 

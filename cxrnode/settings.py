@@ -35,6 +35,7 @@ def _checked_uid(text: str) -> str:
 Title = Annotated[str, AfterValidator(ae_title)]
 Uid = Annotated[str, AfterValidator(_checked_uid)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+BundleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Seconds = Annotated[float, Field(gt=0)]
 Network = IPv4Network | IPv6Network
 
@@ -84,10 +85,15 @@ class InferenceSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """Which bundles are enabled."""
+    """Which bundles are enabled, and what of theirs is stated."""
 
     folder: Path = Field(default_factory=lambda: MODELS_BESIDE if MODELS_BESIDE.is_dir() else MODELS_IN_CHECKOUT)
-    enabled: tuple[str, ...] = ("lungs",)
+    enabled: Literal["default"] | tuple[BundleName, ...] = "default"
+    """Names of bundles; `default`: those whose cards say that they are enabled by default."""
+    state_withheld: bool = False
+    """Whether findings that a card withholds are stated all the same."""
+    children: bool = False
+    """Whether children are analysed, by models that learned from adults."""
 
 
 class RetrySettings(_Section):
@@ -220,10 +226,14 @@ def _strangers(settings: Settings) -> list[str]:
     problems = []
     for number, rule in enumerate(settings.rules):
         problems += [f"rules.{number} names no destination {n!r}" for n in rule.destinations if n not in known]
-        problems += [
-            f"rules.{number} names no enabled model {n!r}" for n in rule.models if n not in settings.models.enabled
-        ]
+        problems += [f"rules.{number} names no enabled model {n!r}" for n in _not_enabled(settings, rule)]
     return problems
+
+
+def _not_enabled(settings: Settings, rule: RuleSettings) -> list[str]:
+    """Give the models of a rule that do not run; by default the bundles' cards decide, and the node looks at those."""
+    enabled = settings.models.enabled
+    return [] if enabled == "default" else [name for name in rule.models if name not in enabled]
 
 
 def settings_file() -> Path | None:

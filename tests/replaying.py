@@ -25,7 +25,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
 def settings(**sections: Any) -> Settings:
     """Give settings that wait for nothing."""
     retries = {"first_seconds": 0.05, "longest_seconds": 0.1, "attempts": 3}
-    return load(**{"line": {"jobs": retries, "deliveries": retries}} | sections)
+    lungs = {"enabled": ["lungs"]}
+    return load(**{"line": {"jobs": retries, "deliveries": retries}, "models": lungs} | sections)
 
 
 def replay(sources: list[Path], out: Path, *, to: tuple[str, ...] = (), **sections: Any) -> Summary:

@@ -1,11 +1,10 @@
-"""`cxrnode models`: list, show, verify, train, evaluate."""
+"""`cxrnode models`: list, show, verify, train."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 
 models = typer.Typer(help="The model bundles: list, show, verify, train, evaluate.", no_args_is_help=True)
 app.add_typer(models, name="models")
-
-
-class Part(StrEnum):
-    """The parts of a data set, split by patient."""
-
-    TEST = "test"
-    VALIDATE = "validate"
-    TRAIN = "train"
 
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -56,7 +47,7 @@ def show(name: Name, json: Json = False) -> None:
     """Show a model's card."""
     from cxrnode.inference.bundle import read_card
 
-    folder = _folder(name)
+    folder = folder_of(name)
     card = read_card(folder)
     if json:
         say_json({**_brief(name, card, settings().models.enabled), "metrics": dict(card.metrics)})
@@ -75,7 +66,7 @@ def verify(name: Annotated[str | None, typer.Argument(help="One model; else all 
     in_force = settings().models
     enabled = enabled_by_default(in_force.folder) if in_force.enabled == "default" else in_force.enabled
     for one in [name] if name else enabled:
-        card = verify_bundle(_folder(one))
+        card = verify_bundle(folder_of(one))
         say(f"{card.name} {card.version}: weights are as pinned, digest {card.digest}")
 
 
@@ -104,43 +95,13 @@ def train(
     options = replace(options, steps=steps or options.steps, seed=options.seed if seed is None else seed)
     options = replace(options, bundles=settings().models.folder)
     chosen = find_recipe(recipe or name).without(tuple(leave_out or ()))
-    outcome = run_training(chosen, data, out, options, _progress())
+    outcome = run_training(chosen, data, out, options, progress())
     say(f"done: {outcome}")
     say(f"measure it: cxrnode models evaluate {name} --data {data} --bundle {out / 'bundle'}")
 
 
-@models.command()
-def evaluate(
-    name: Name,
-    data: Data,
-    bundle: Bundle = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write report.json and pictures of the worst here.")] = None,
-    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.TEST,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    json: Json = False,
-) -> None:
-    """Measure a model on patients it never saw: each number with its count and 95 % interval."""
-    from cxrnode.training.evaluate import evaluate as run_evaluation
-
-    folder = bundle or _folder(name)
-    report = run_evaluation(
-        name,
-        data,
-        bundle=folder,
-        out=out,
-        part=part.value,
-        device=device,
-        threads=threads,
-        report=_progress(),
-    )
-    if json:
-        say_json(report.as_json())
-    else:
-        say(report.table())
-
-
-def _folder(name: str) -> Path:
+def folder_of(name: str) -> Path:
+    """Give a model's folder in models.folder. Raises NeedsOperator where there is none."""
     folder = settings().models.folder / name
     if not folder.is_dir():
         raise NeedsOperator("no such model", subject=name, hint="`cxrnode models list` names them")
@@ -188,7 +149,7 @@ def _brief(name: str, card: BundleCard, enabled: str | Sequence[str]) -> dict[st
     }
 
 
-def _progress() -> Callable[[dict[str, Any]], None]:
+def progress() -> Callable[[dict[str, Any]], None]:
     """Print a line of progress at most once a second, to standard error."""
     last = [0.0]
 

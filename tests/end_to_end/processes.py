@@ -43,6 +43,7 @@ _HURRY = {
     "CXRNODE_LINE__JOBS__FIRST_SECONDS": "0.2",
     "CXRNODE_LINE__DELIVERIES__FIRST_SECONDS": "0.2",
     "CXRNODE_LINE__COMMITMENT_WAIT_SECONDS": "2",
+    "CXRNODE_MODELS__ENABLED": '["lungs"]',
 }
 _WAITS = Waits(connect_seconds=5, negotiation_seconds=5, answer_seconds=5)
 

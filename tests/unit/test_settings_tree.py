@@ -75,7 +75,12 @@ ae_title = "back\\\\slash"
     ("sections", "said"),
     [
         ({"rules": [{"destinations": ["vna"]}]}, "rules.0 names no destination 'vna'"),
-        ({"rules": [{"models": ["opacity"]}]}, "rules.0 names no enabled model 'opacity'"),
+        (
+            {"rules": [{"models": ["opacity"]}], "models": {"enabled": ["lungs"]}},
+            "rules.0 names no enabled model 'opacity'",
+        ),
+        ({"models": {"enabled": "all of them"}}, "models.enabled"),
+        ({"models": {"enabled": ["../lungs"]}}, "models.enabled"),
         (
             {"destinations": [{"name": "a", "ae_title": "A"}, {"name": "a", "ae_title": "B"}]},
             "two destinations are called 'a'",
@@ -128,6 +133,17 @@ def test_destinations_and_rules_become_the_line_s_own_values() -> None:
     assert (destination.geometry, destination.commitment) == (Geometry.STRICT, CommitmentPolicy.REQUIRED)
     assert settings.rules_in_force == (Rule(calling_ae="CR*", destinations=("pacs", "@sender")),)
     assert load(destinations=[known]).rules_in_force == (Rule(destinations=("pacs",)),)
+
+
+def test_which_models_run_is_a_word_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file and from a variable alike; the word leaves it to the bundles' cards."""
+    assert load().models.enabled == "default"
+    _file(tmp_path, "[models]\nenabled = ['lungs', 'opacity']\n", monkeypatch)
+    assert load().models.enabled == ("lungs", "opacity")
+    monkeypatch.setenv("CXRNODE_MODELS__ENABLED", "default")
+    assert load(rules=[{"models": ["any"]}]).models.enabled == "default"
+    monkeypatch.setenv("CXRNODE_MODELS__ENABLED", '["gate"]')
+    assert load().models.enabled == ("gate",)
 
 
 def test_settings_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
