@@ -1,7 +1,8 @@
 """`cxrnode demo`: the main job, once, on embedded defaults.
 
 Hides the set-up: a node and an archive in one process on loopback, a phantom, a folder of its own. Promises that what
-it prints came back from the archive, and equal SHA-256 of the evidence from every run on one machine.
+it prints came back from the archive, that every bundle of the folder runs (those that a node leaves off are named, with
+the reason), and equal SHA-256 of the evidence from every run on one machine.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,39 @@ import numpy as np
 
 from cxrnode import telemetry
 from cxrnode.domain.finding import ImagePrediction, ImageResult
-from cxrnode.domain.study import Instance
+from cxrnode.domain.identity import AETitle, InstanceUID
+from cxrnode.domain.selection import NotSuitable, select
+from cxrnode.domain.study import Arrival, Description, Instance, Sender
 from cxrnode.domain.wording import sentences
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.overlay import overlay
+from cxrnode.inference.bundle import read_card
+from cxrnode.inference.shelf import bundles_in
 from cxrnode.ledger.views import JobDetails
 from cxrnode.node import Node
 from cxrnode.phantom import Radiograph, write
+from cxrnode.phantom.wrap import wrap_file
+from cxrnode.pixels.header import HeaderReader
 from cxrnode.settings import Settings, load
 from cxrnode.testing import Pacs, send, start_pacs
 
 MARK = "this-folder-is-the-demo's"
 _DEADLINE_SECONDS = 300.0
+_PLAIN = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+"""Suffixes of pictures that are wrapped; anything else is taken for DICOM."""
 
 Say = Callable[[str], None]
 
 
-def run_demo(out: Path, *, say: Say) -> dict[str, Any]:
-    """Push a phantom to a node and wait until its evidence is committed; say it, and give it as values for a script.
+def run_demo(out: Path, *, say: Say, film: Path | None = None) -> dict[str, Any]:
+    """Push a radiograph to a node and wait until its evidence is committed; say it, and give it as values for a script.
 
-    Raises NeedsOperator where `out` holds something else, or the evidence does not come.
+    `film`: a DICOM radiograph, or a JPEG or PNG to be wrapped as one; a phantom where none is given. Raises
+    NeedsOperator where `out` holds something else, the film is none for a model, or the evidence does not come.
     """
     out = _emptied(out.absolute())
     telemetry.start_logging("ERROR")
-    film = out / "radiograph.dcm"
-    write(Radiograph(), film)
+    film = _film(film, out / "radiograph.dcm")
     pictures: dict[str, bytes] = {}
     with start_pacs(folder=out / "archive") as pacs:
         node = Node(_settings(out, pacs), preview=True, seen=_drawing(pictures))
@@ -56,7 +65,7 @@ def run_demo(out: Path, *, say: Say) -> dict[str, Any]:
             seconds = time.monotonic() - started
         finally:
             node.stop()
-    shown = _shown(details, pacs, pictures, out, seconds)
+    shown = _shown(details, pacs, pictures, out, seconds) | {"models": _models(node.settings)}
     _say(shown, say)
     return shown
 
@@ -72,14 +81,47 @@ def _emptied(out: Path) -> Path:
     return out
 
 
+def _film(given: Path | None, path: Path) -> Path:
+    """Put the radiograph at `path`: the phantom, a copy of the given file, or the given picture wrapped."""
+    if given is None:
+        write(Radiograph(), path)
+        return path
+    if not given.is_file():
+        raise NeedsOperator("no such file", operation="demo", subject=str(given), hint="check --film")
+    if given.suffix.lower() in _PLAIN:
+        return wrap_file(given, path)
+    shutil.copyfile(given, path)
+    chosen = select(_described(path).facts, children=True)
+    if isinstance(chosen, NotSuitable) and not chosen.reason.candidate:
+        raise NeedsOperator(f"no model looks at it: {chosen.reason.text}", operation="demo", subject=str(given))
+    return path
+
+
+def _described(path: Path) -> Description:
+    sender = Sender(calling_ae=AETitle("DEMO"), called_ae=AETitle("DEMO"), address="", association="demo")
+    arrival = Arrival(
+        path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=sender
+    )
+    return HeaderReader().describe(arrival)
+
+
 def _settings(out: Path, pacs: Pacs) -> Settings:
+    """Give a node with every bundle of the folder, whatever a node would leave off or withhold by default."""
+    folder = load().models.folder
     return load(
+        models={"folder": folder, "enabled": tuple(bundles_in(folder)), "state_withheld": True},
         node={"port": 0, "state_dir": out / "state"},
         studies={"quiet_seconds": 0.5},
         web={"enabled": False},
         listener={"free_space_floor_mb": 0},
         destinations=[
-            {"name": "archive", "ae_title": pacs.ae_title, "port": pacs.port, "commitment": "required"},
+            {
+                "name": "archive",
+                "ae_title": pacs.ae_title,
+                "port": pacs.port,
+                "commitment": "required",
+                "not_analysed": True,
+            },
         ],
         rules=[],
     )
@@ -129,10 +171,12 @@ def _committed(node: Node, pacs: Pacs) -> JobDetails:
 def _shown(details: JobDetails, pacs: Pacs, pictures: Mapping[str, bytes], out: Path, seconds: float) -> dict[str, Any]:
     (member,) = details.members
     picture = out / "overlay.png"
-    picture.write_bytes(pictures[member.sop_instance_uid])
+    if member.sop_instance_uid in pictures:
+        picture.write_bytes(pictures[member.sop_instance_uid])
     objects = [
         {
             "kind": one.kind,
+            "model": one.model,
             "path": str(pacs.kept[one.sop_instance_uid]),
             "sha256": _sha256(pacs.kept[one.sop_instance_uid]),
         }
@@ -142,9 +186,25 @@ def _shown(details: JobDetails, pacs: Pacs, pictures: Mapping[str, bytes], out: 
         "evidence": objects,
         "findings": sentences(member.outcome or "", member.summary or {}),
         "summary": dict(member.summary or {}),
-        "overlay": str(picture),
+        "overlay": str(picture) if picture.is_file() else "",
         "seconds_from_response_to_committed": round(seconds, 2),
     }
+
+
+def _models(settings: Settings) -> list[dict[str, Any]]:
+    """Give what ran, and what of it a node leaves off or withholds by default."""
+    cards = {name: read_card(path) for name, path in bundles_in(settings.models.folder).items()}
+    return [
+        {
+            "name": name,
+            "version": card.version,
+            "kind": card.kind,
+            "enabled_by_default": card.enabled_by_default,
+            "disabled_because": card.disabled_because,
+            "withheld": {rule.name: rule.withheld for rule in card.findings if rule.withheld},
+        }
+        for name, card in cards.items()
+    ]
 
 
 def _sha256(path: Path) -> str:
@@ -154,10 +214,22 @@ def _sha256(path: Path) -> str:
 def _say(shown: Mapping[str, Any], say: Say) -> None:
     say("\ncame back to the archive, and committed:")
     for one in shown["evidence"]:
-        say(f"  {one['kind']}  {one['path']}\n       sha256 {one['sha256']}")
+        of = f" of {one['model']}" if one["model"] else ""
+        say(f"  {one['kind']}  {one['path']}{of}\n       sha256 {one['sha256']}")
     say("\nwhat was found:")
     for sentence in shown["findings"]:
         say(f"  {sentence}")
-    say(f"\noverlay: {shown['overlay']}")
+    say("\nthe models:")
+    for model in shown["models"]:
+        for line in _about(model):
+            say(f"  {line}")
+    say(f"\noverlay: {shown['overlay'] or 'none'}")
     say(f"from the C-STORE response to committed evidence: {shown['seconds_from_response_to_committed']} s")
     say("Research use, not a medical device.")
+
+
+def _about(model: Mapping[str, Any]) -> Iterator[str]:
+    off = "" if model["enabled_by_default"] else f"; off by default: {model['disabled_because']}"
+    yield f"{model['name']} {model['version']}, {model['kind']}{off}"
+    for finding, why in model["withheld"].items():
+        yield f"  {finding.replace('_', ' ')} is not stated by default: {why}"

@@ -13,6 +13,7 @@ from cxrnode.errors import NeedsOperator
 
 if TYPE_CHECKING:
     from cxrnode.replay import Summary
+    from cxrnode.settings import Settings
 
 
 @app.command()
@@ -21,6 +22,10 @@ def replay(
     out: Annotated[Path, typer.Option("--out", help="Folder for evidence, overlays and findings.csv.")],
     to: Annotated[list[str] | None, typer.Option("--to", help="Send to this configured destination too.")] = None,
     overlays: Annotated[bool, typer.Option(help="Draw a PNG of each analysed image.")] = True,
+    models: Annotated[
+        str | None, typer.Option(help="Names with commas, default, or all in models.folder; else models.enabled.")
+    ] = None,
+    withheld: Annotated[bool, typer.Option("--withheld", help="State findings that a card withholds, too.")] = False,
     json: Json = False,
 ) -> None:
     """Run the same line over files. A run that was stopped goes on where it was."""
@@ -28,7 +33,7 @@ def replay(
     from cxrnode.cli.bar import progress_bar
     from cxrnode.replay import Replay
 
-    in_force = settings()
+    in_force = _with_models(settings(), models, withheld=withheld)
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
     telemetry.guard_tracebacks()
     run = Replay(in_force, sources, out, destinations=to or (), overlays=overlays)
@@ -44,6 +49,21 @@ def replay(
         _say_summary(summary, out)
     if summary.parked or summary.unopened or summary.undelivered:
         raise typer.Exit(1)
+
+
+def _with_models(in_force: Settings, models: str | None, *, withheld: bool) -> Settings:
+    """Give the settings with the models of a command line; the rules of the node do not hold for a replay."""
+    from cxrnode.inference.shelf import bundles_in
+
+    chosen: str | tuple[str, ...] = in_force.models.enabled
+    if models == "all":
+        chosen = tuple(bundles_in(in_force.models.folder))
+    elif models:
+        chosen = "default" if models == "default" else tuple(name.strip() for name in models.split(","))
+    stated = in_force.models.model_copy(
+        update={"enabled": chosen, "state_withheld": withheld or in_force.models.state_withheld}
+    )
+    return in_force.model_copy(update={"models": stated})
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
@@ -73,12 +93,15 @@ def _say_summary(summary: Summary, out: Path) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="A folder of the demo's own, emptied first.")] = Path("demo-out"),
+    film: Annotated[
+        Path | None, typer.Option(help="A radiograph of your own: DICOM, or a JPEG or PNG, wrapped as one.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Start a node and an embedded archive on loopback, push a radiograph, show what comes back."""
+    """Start a node and an embedded archive on loopback, push a radiograph, show what comes back from every model."""
     from cxrnode.demo import run_demo
 
-    shown = run_demo(out, say=(lambda line: None) if json else say)
+    shown = run_demo(out, film=film, say=(lambda line: None) if json else say)
     if json:
         say_json(shown)
 

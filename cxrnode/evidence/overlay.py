@@ -22,9 +22,17 @@ _COLOURS = {
     "left_lung": (255, 190, 60),
     "heart": (255, 90, 110),
     "pneumothorax": (190, 255, 70),
+    "right_pneumothorax": (190, 255, 70),
+    "left_pneumothorax": (190, 255, 70),
     "lung_opacity": (255, 130, 255),
 }
-_NAMES = {"right_lung": "R lung", "left_lung": "L lung", "heart": "heart"}
+_NAMES = {
+    "right_lung": "R lung",
+    "left_lung": "L lung",
+    "heart": "heart",
+    "right_pneumothorax": "R pneumothorax",
+    "left_pneumothorax": "L pneumothorax",
+}
 _DASHES = 8
 """Dashes a side of a box whose finding is not certain."""
 _OTHER = (140, 230, 120)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -326,6 +327,7 @@ def draw(
     values = np.clip(_grain(rng, enlarged(values, rows, cols), 0.006), 0, 1)
     if marker:
         values = _marked(values, marker, (0.05 if marker == "R" else 0.90, 0.06))
-    for array in (values, opacities, *masks.values()):
-        array.flags.writeable = False
+    planes: list[NDArray[Any]] = [values, opacities, *masks.values()]
+    for plane in planes:
+        plane.flags.writeable = False
     return Picture(values=values, opacities=opacities, **masks)

@@ -17,10 +17,14 @@ from typing import Any
 from cxrnode.domain.selection import REASONS
 from cxrnode.ledger.views import InstanceView
 
-_MEASURED = ("cardiothoracic_ratio", "right_lung.area", "left_lung.area", "lung_asymmetry")
+_MEASURED = (
+    "cardiothoracic_ratio", "right_lung.area", "left_lung.area", "lung_asymmetry",
+    "right_pneumothorax.hemithorax_share", "left_pneumothorax.hemithorax_share",
+)  # fmt: skip
 COLUMNS = (
     "file", "outcome", "reason", "study_uid", "series_uid", "sop_instance_uid", "modality", "view", "models",
-    *_MEASURED, "area_unit", "absent", "findings", "missing", "caveats", "segmentations", "report", "overlay",
+    *_MEASURED, "area_unit", "absent", "present", "indeterminate", "findings", "missing", "caveats", "segmentations",
+    "report", "overlay",
 )  # fmt: skip
 
 
@@ -65,7 +69,9 @@ def _row(view: InstanceView, out: Path) -> dict[str, Any]:
         "models": " ".join(result["model"] for result in results),
         **_numbers(results),
         "absent": " ".join(label for result in results for label in result["absent"]),
-        "findings": json.dumps({k: v for r in results for k, v in r["findings"].items()}) if results else "",
+        "present": _judged(results, "present"),
+        "indeterminate": _judged(results, "indeterminate"),
+        "findings": json.dumps({r["model"]: r["findings"] for r in results if r["findings"]}) if results else "",
         "missing": " ".join(f"{name}:{why}" for name, why in summary.get("missing", ())),
         "caveats": "; ".join(summary.get("caveats", ())),
         "segmentations": " ".join(view.segmentations),
@@ -80,6 +86,14 @@ def _outcome(view: InstanceView) -> dict[str, str]:
     if view.summary is None:
         return {"outcome": "undecided", "reason": "its job has not ended: it is parked, or the run was stopped"}
     return {"outcome": "analysed"}
+
+
+def _judged(results: Sequence[Mapping[str, Any]], presence: str) -> str:
+    """Give the findings that a model judged so, by name; which model it was stands in `findings`."""
+    named = {
+        name for result in results for name, judged in result["findings"].items() if judged["presence"] == presence
+    }
+    return " ".join(sorted(named))
 
 
 def _numbers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
