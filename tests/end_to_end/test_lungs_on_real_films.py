@@ -9,10 +9,10 @@ import pytest
 
 from cxrnode.inference.bundle import Network
 from cxrnode.training.catalogue import read_catalogue
+from cxrnode.training.evaluation.overlap import dice
+from cxrnode.training.evaluation.segmentation import Reading, read_one, segment
 from cxrnode.training.example import Example
 from cxrnode.training.films import Film, read_film
-from cxrnode.training.evaluate import Reading, read_one, segment
-from cxrnode.training.score import dice
 
 REPOSITORY = Path(__file__).parents[2]
 

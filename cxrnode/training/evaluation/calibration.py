@@ -21,6 +21,7 @@ Flags = NDArray[np.bool_]
 
 PLACES = 6
 """Digits after the point of what is written into a card: another machine's last bits do not change it."""
+STEP = 10.0**-PLACES
 BIAS_SPREAD = 3.0
 """The prior: the logarithm of a scale is near 0 within 1, a bias near 0 within this."""
 
@@ -97,9 +98,9 @@ def fit_sigmoid(logits: Numbers, truth: Flags) -> Scaling:
 
 def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Scaling, ...]:
     """Fit vector scaling on logits (N, K) of a group whose true class is `classes` (N,)."""
-    films, count = logits.shape
+    count = int(logits.shape[1])
     if len(np.unique(classes)) < 2:
-        return (Scaling(),) * count
+        return tuple(Scaling() for _ in range(count))
     target = np.eye(count)[classes]
 
     def surprise(knobs: Numbers) -> tuple[float, Numbers]:
@@ -139,10 +140,8 @@ def choose_points(
     if truth.all() or not truth.any():
         raise ValueError("points need films with the finding and films without")
     have, have_not = np.sort(probabilities[truth]), np.sort(probabilities[~truth])
-    if aim.kind == "sensitivity":
-        point = _highest_with(have, 1 - aim.value)
-    else:
-        point = _lowest_with(have_not, 1 - aim.value)
+    left = 1 - aim.value
+    point = _highest_with(have, left) if aim.kind == "sensitivity" else _lowest_with(have_not, left)
     low, high = min(point, _highest_with(have, missed)), max(point, _lowest_with(have_not, alarms))
     return measure_points(probabilities, truth, point, low, high)
 
@@ -165,16 +164,18 @@ def measure_points(probabilities: Numbers, truth: Flags, point: float, low: floa
 def _highest_with(ascending: Numbers, below: float) -> float:
     """Give the highest point that leaves at most the share `below` of the values under it."""
     left = int(np.floor(below * len(ascending) + 1e-9))
-    step = 10.0**-PLACES
-    return float(np.clip(np.floor(ascending[min(left, len(ascending) - 1)] / step) * step, step, 1 - step).round(PLACES))
+    return _point(np.floor(ascending[min(left, len(ascending) - 1)] / STEP))
 
 
 def _lowest_with(ascending: Numbers, above: float) -> float:
     """Give the lowest point that leaves at most the share `above` of the values at it or over it."""
     left = int(np.floor(above * len(ascending) + 1e-9))
-    step = 10.0**-PLACES
-    value = ascending[len(ascending) - 1 - left] if left < len(ascending) else 0.0
-    return float(np.clip((np.floor(value / step) + 1) * step, step, 1 - step).round(PLACES))
+    return _point(np.floor(ascending[len(ascending) - 1 - left] / STEP) + 1 if left < len(ascending) else 0.0)
+
+
+def _point(steps: float) -> float:
+    """Give a point of so many steps; a card's points lie within 0 and 1, not on them."""
+    return round(float(np.clip(steps * STEP, STEP, 1 - STEP)), PLACES)
 
 
 def reliability(probabilities: Numbers, truth: Flags, count: int = 10) -> tuple[Bin, ...]:

@@ -57,9 +57,7 @@ def compare(said: Mask, truth: Mask) -> Counts:
     """Count the pixels of two masks of one shape."""
     both = int(np.count_nonzero(said & truth))
     first, second = int(np.count_nonzero(said)), int(np.count_nonzero(truth))
-    return Counts(
-        both=both, said_only=first - both, true_only=second - both, neither=said.size - first - second + both
-    )
+    return Counts(both=both, said_only=first - both, true_only=second - both, neither=said.size - first - second + both)
 
 
 def dice(said: Mask, truth: Mask) -> float:
@@ -79,4 +77,4 @@ def box_ious(one: Boxes, other: Boxes) -> Boxes:
     common = np.prod(np.clip(opposite - corner, 0, None), axis=2)
     areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (one, other)]
     union = areas[0][:, None] + areas[1][None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))

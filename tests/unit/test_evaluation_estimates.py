@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxrnode.training.score import dice, estimate, iou
+from cxrnode.training.evaluation.estimate import estimate
+from cxrnode.training.evaluation.overlap import dice, iou
 
 
 def test_dice_and_iou_of_halves_that_overlap_by_half() -> None:

@@ -1,0 +1,166 @@
+"""Hides how it is found out whether a model answers by what has nothing to do with the patient.
+
+Promises, for each disguise of a film, the share of films whose answer changes, with its count and interval. An answer
+is: the class said of each question; whether each finding is called at its operating point; which lungs are found. Films
+are disguised the same way each time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrnode.errors import NeedsOperator, Unsuitable
+from cxrnode.inference.bundle import BundleCard, Network
+from cxrnode.training.catalogue import read_catalogue
+from cxrnode.training.evaluation.answering import Answer, answer
+from cxrnode.training.evaluation.disguises import DISGUISES
+from cxrnode.training.evaluation.estimate import Rate, rate
+from cxrnode.training.evaluation.examine import choose
+from cxrnode.training.evaluation.questions import question_of
+from cxrnode.training.evaluation.report import markdown
+from cxrnode.training.evaluation.segmentation import said_masks
+from cxrnode.training.example import Example, read_picture
+from cxrnode.training.films import pixel_aspect
+
+MOST_CHANGED = 0.05
+"""One answer in twenty."""
+SEEN = 0.01
+"""Share of the picture from which a structure without a finding of its own counts as found."""
+
+Tell = Callable[[dict[str, Any]], None]
+Verdicts = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcut:
+    """How many of some films' answers to one question a disguise changed; `passed`: at most one in twenty."""
+
+    disguise: str
+    asked: str
+    changed: Rate
+    films: int
+    by_source: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the share itself, not its interval, is small enough."""
+        return self.changed.value <= MOST_CHANGED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcuts:
+    """What `try_shortcuts` found of one bundle."""
+
+    name: str
+    digest: str
+    part: str
+    films: int
+    tried: tuple[Shortcut, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every answer stood every disguise."""
+        return all(one.passed for one in self.tried)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what was found as values that JSON knows."""
+        each = [{**asdict(one), "passed": one.passed} for one in self.tried]
+        return {**asdict(self), "tried": each, "passed": self.passed}
+
+    def table(self) -> str:
+        """Give what was found as Markdown."""
+        rows = [
+            (one.disguise, one.asked, one.films, one.changed, _worst(one.by_source), "yes" if one.passed else "NO")
+            for one in self.tried
+        ]
+        return markdown(("disguise", "asked", "films", "answers changed", "most in a source", "passed"), rows)
+
+
+def try_shortcuts(
+    name: str,
+    data: Path,
+    *,
+    bundle: Path,
+    part: str = "test",
+    most: int | None = None,
+    device: str = "cpu",
+    threads: int = 2,
+    report: Tell = lambda line: None,
+) -> Shortcuts:
+    """Ask a bundle again about films that were disguised; `most` films, spread over the part, where it is given.
+
+    Raises NeedsOperator where the part has no film that the bundle is asked about.
+    """
+    network = Network.load(bundle, device, threads)
+    chosen = _spread(choose(network.card, read_catalogue(data), part), most)
+    if not chosen:
+        raise NeedsOperator(f"the data folder has no film for this model in its {part} part", subject=name)
+    changes: dict[tuple[str, str], list[tuple[Example, bool]]] = {}
+    for number, example in enumerate(chosen, 1):
+        for key, changed in _changes(network, example):
+            changes.setdefault(key, []).append((example, changed))
+        report({"event": "film", "done": number, "of": len(chosen)})
+    card = network.card
+    tried = tuple(_shortcut(disguise, asked, found) for (disguise, asked), found in changes.items())
+    return Shortcuts(name=card.name, digest=card.digest, part=part, films=len(chosen), tried=tried)
+
+
+def _spread(examples: Sequence[Example], most: int | None) -> Sequence[Example]:
+    if most is None or len(examples) <= most:
+        return examples
+    return [examples[index] for index in np.linspace(0, len(examples) - 1, most).round().astype(int)]
+
+
+def _changes(network: Network, example: Example) -> list[tuple[tuple[str, str], bool]]:
+    image = read_picture(example)
+    aspect = pixel_aspect(example, image.shape)
+    try:
+        plain = verdicts(network.card, answer(network, image, aspect))
+    except Unsuitable:
+        return []
+    found = []
+    for disguise, change in DISGUISES.items():
+        rng = np.random.default_rng(zlib.crc32(f"{disguise} {example.source} {example.name}".encode()))
+        other = verdicts(network.card, answer(network, change(image, rng), aspect))
+        found += [((disguise, asked), other[asked] != said) for asked, said in plain.items()]
+    return found
+
+
+def verdicts(card: BundleCard, said: Answer) -> Verdicts:
+    """Give a bundle's answers in words: classes, findings called or not, structures found or not."""
+    found: Verdicts = {}
+    for group in card.groups:
+        found[question_of(group)] = max(group, key=lambda channel: said.read.probabilities[channel])
+    for score in said.read.scores:
+        found[score.finding] = "present" if score.probability >= score.operating_point else "absent"
+    if said.read.maps is not None and not said.read.scores:
+        for channel, mask in zip(card.channels, said_masks(card, said), strict=True):
+            found[channel] = "found" if mask.mean() >= SEEN else "not found"
+    return found
+
+
+def _shortcut(disguise: str, asked: str, found: Sequence[tuple[Example, bool]]) -> Shortcut:
+    changed = np.array([change for _, change in found])
+    share = rate(changed, np.ones(len(found)), [example.patient for example, _ in found])
+    if share is None:
+        raise ValueError("a share of no films")
+    return Shortcut(disguise=disguise, asked=asked, changed=share, films=len(found), by_source=_by_source(found))
+
+
+def _by_source(found: Sequence[tuple[Example, bool]]) -> dict[str, float]:
+    sources = sorted({example.source for example, _ in found})
+    return {
+        source: round(float(np.mean([change for example, change in found if example.source == source])), 4)
+        for source in sources
+    }
+
+
+def _worst(shares: Mapping[str, float]) -> str:
+    source = max(shares, key=lambda name: shares[name])
+    return f"{source} {shares[source]:.3f}"
