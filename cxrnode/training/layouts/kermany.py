@@ -55,6 +55,5 @@ def _example(film: Path, pattern: str) -> Example:
         part=part_of(patient),
         image=film,
         view="AP",
-        flag="child",
         classes={"pattern": pattern},
     )

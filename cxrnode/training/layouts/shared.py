@@ -1,20 +1,19 @@
 """Hides the layout of a folder of films gathered from several sets: one sub-folder a purpose, each with an index.csv.
 
 Promises the examples of `lungs`, `opacity`, `pneumothorax` and `classification`, whichever of them there are. The
-columns are those of the indexes themselves; paths are relative to the sub-folder. The part of every example is the
-patient's, before films are compared across sub-folders.
+columns are those of the indexes themselves; paths are relative to the sub-folder. `--data` may name a sub-folder too.
+A lung mask has 1 for the patient's right lung (the picture's left) and 2 for the left; a heart has 255, and one that is
+missing is unlabelled, not absent. Boxes are given in 1024 pixels and a scale.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrnode.training.example import Example, MaskAt, TrueBox, part_of
-
-Row = Mapping[str, str]
+from cxrnode.training.layouts.files import OWN_INDEX, Row, columns_of, rows_of, whole_years
 
 PATTERNS = {
     "COVID": "covid19",
@@ -31,26 +30,37 @@ RSNA = {
     "No Lung Opacity / Not Normal": "not_normal",
     "Normal": "normal",
 }
+PURPOSES = {
+    "pneumothorax": {"image", "mask", "positive"},
+    "lungs": {"image", "mask", "source"},
+    "opacity": {"image", "rsna_class", "scale"},
+    "classification": {"image", "label", "source"},
+}
+"""The sub-folders, and the columns that their indexes have."""
 
 
 def read(folder: Path) -> Iterator[Example]:
-    """List the examples of every sub-folder that is there."""
-    for name, make in (("lungs", _lungs), ("opacity", _opacity), ("pneumothorax", _pneumothorax)):
-        yield from (make(folder / name, row) for row in _rows(folder / name))
-    yield from (_classified(folder / "classification", row) for row in _rows(folder / "classification"))
+    """List the examples of every sub-folder that is there, or of the folder itself where it has an index."""
+    for name in (".", *PURPOSES):
+        yield from _listed(folder / name)
 
 
 def found(folder: Path) -> bool:
-    """Say whether the folder has this layout."""
-    return any((folder / name / "index.csv").is_file() for name in ("lungs", "opacity", "pneumothorax", "classification"))
+    """Say whether the folder has this layout, or is one of its sub-folders."""
+    return any(_purpose(folder / name) for name in (".", *PURPOSES))
 
 
-def _rows(folder: Path) -> list[Row]:
-    index = folder / "index.csv"
-    if not index.is_file():
-        return []
-    with index.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
+def _listed(folder: Path) -> Iterator[Example]:
+    make = {"lungs": _lungs, "opacity": _opacity, "pneumothorax": _pneumothorax, "classification": _classified}
+    if purpose := _purpose(folder):
+        yield from (make[purpose](folder, row) for row in rows_of(folder / OWN_INDEX))
+
+
+def _purpose(folder: Path) -> str:
+    """Tell what a folder is for by its columns: a site may call it as it likes."""
+    index = folder / OWN_INDEX
+    columns = {*columns_of(index)} if index.is_file() else set()
+    return next((purpose for purpose, wanted in PURPOSES.items() if wanted <= columns), "")
 
 
 def _lungs(root: Path, row: Row) -> Example:
@@ -86,9 +96,9 @@ def _opacity(root: Path, row: Row) -> Example:
         patient="nih-" + row["patient_id"],
         part=part_of("nih-" + row["patient_id"]),
         image=root / row["image"],
-        view=row["view"],
-        age=int(row["age"]) if row["age"].isdigit() else None,
-        sex=row["sex"],
+        view=row.get("view", ""),
+        age=whole_years(row.get("age", "")),
+        sex=row.get("sex", ""),
         classes={**classes, "pattern": pattern} if pattern else classes,
         labels={f"nih.{label}": True for label in row["nih_labels"].split("|") if label},
         boxes=_boxes(row),
@@ -114,25 +124,25 @@ def _boxes(row: Row) -> tuple[TrueBox, ...] | None:
 
 def _pneumothorax(root: Path, row: Row) -> Example:
     name = Path(row["image"]).stem
-    patient = row["patient_hint"] or name
+    patient = row.get("patient_hint") or name
     positive = row["positive"] == "1"
     return Example(
         name=name,
         source="pneumothorax_" + row["kind"].replace(" ", "_"),
         patient=patient,
-        part="validate" if part_of(patient) == "validate" else "test",
+        part=part_of(patient),
         image=root / row["image"],
-        view=row["view"],
-        age=int(row["age"]) if row["age"].isdigit() else None,
-        sex=row["sex"],
-        flag=row["note"],
+        view=row.get("view", ""),
+        age=whole_years(row.get("age", "")),
+        sex=row.get("sex", ""),
+        flag=row.get("note", ""),
         masks={"pneumothorax": (MaskAt(path=root / row["mask"]),) if positive else ()},
     )
 
 
 def _classified(root: Path, row: Row) -> Example:
     source = row["source"].partition(" ")[0]
-    patient = row["patient_id"] or row["image"]
+    patient = row.get("patient_id") or row["image"]
     pattern = PATTERNS.get(row["label"])
     return Example(
         name=Path(row["image"]).stem,
@@ -140,8 +150,8 @@ def _classified(root: Path, row: Row) -> Example:
         patient=patient,
         part=part_of(patient),
         image=root / row["image"],
-        view=row["view"],
+        view=row.get("view", ""),
         flag="squashed" if "squashed" in row["source"] else "",
-        licence=row["licence"],
+        licence=row.get("licence", ""),
         classes={"pattern": pattern} if pattern else {},
     )
