@@ -38,7 +38,7 @@ CHILD_BELOW, ADULT_FROM = 10, 18
 CHILDREN = ("kermany", "viral_pneumonia")
 ADULTS = ("jsrt", "shenzhen")
 """Sources without ages whose films are of children (1 to 5 years), or of adults but for a few."""
-MOST_CHECKS = 200
+MOST_CHECKS = 100
 """Films of the quick look; each gives four pictures."""
 _AGE = {True: "child", False: "adult", None: "unknown"}
 
