@@ -147,6 +147,11 @@ def _noise(image: FloatArray, rng: Generator) -> FloatArray:
     return (image + np.float32(rng.uniform(0.0, 0.2) * float(image.std())) * grain).astype(np.float32)
 
 
+def _faint_noise(image: FloatArray, rng: Generator) -> FloatArray:
+    grain = rng.standard_normal(image.shape, dtype=np.float32)
+    return (image + np.float32(rng.uniform(0.0, 0.04) * float(image.std())) * grain).astype(np.float32)
+
+
 def _blur(image: FloatArray, rng: Generator) -> FloatArray:
     return _blurred(np.clip(image, 0.0, 1.0), rng.uniform(0.4, 1.6))
 
@@ -208,6 +213,17 @@ CHANGES: tuple[Change, ...] = (
     (0.30, _requality),
 )
 """Each change and its probability, in the order in which a picture would suffer them."""
+
+FINE: tuple[Change, ...] = (
+    (0.25, _local_contrast),
+    (0.20, _uneven_exposure),
+    (0.10, _shadows),
+    (0.30, _gamma),
+    (0.12, _clip_window),
+    (0.10, _blur),
+    (0.25, _faint_noise),
+)
+"""The changes under which a line one or two pixels wide is still to be seen."""
 
 
 def _hide(image: FloatArray, truth: FloatArray, rng: Generator) -> tuple[FloatArray, FloatArray]:

@@ -64,7 +64,7 @@ def _fold(shape: tuple[int, ...], box: Box, rng: Generator) -> FloatArray:
     beyond = _beside(shape, box, rng)
     side = 1 if rng.random() < 0.5 else -1
     reach = rng.uniform(0.03, 0.12) * box[2]
-    ramp = np.exp(-np.clip(side * beyond, 0, None) / reach) / (1 + np.exp(-side * beyond / 0.5))
+    ramp = np.exp(-np.clip(side * beyond, 0, None) / reach) / (1 + np.exp(np.clip(-side * beyond / 0.5, -30, 30)))
     return np.asarray(rng.uniform(0.03, 0.15) * ramp * _between(shape, box, rng), dtype=np.float32)
 
 

@@ -229,9 +229,14 @@ class _Chest:
 
 
 def _without_vessels(picture: FloatArray, height: float) -> FloatArray:
-    """Take out what is thin and bright or dark; ribs are wider and stay, edges stay."""
+    """Take out what is thin and bright or dark; ribs are wider and stay, edges stay.
+
+    A median over every other pixel: a third of the work, and the same to the eye.
+    """
     size = max(3, round(VESSEL * height) | 1)
-    return np.asarray(ndimage.median_filter(picture, size=size, mode="nearest"), dtype=np.float32)
+    sparse = np.zeros((size, size), dtype=np.bool_)
+    sparse[::2, ::2] = True
+    return np.asarray(ndimage.median_filter(picture, footprint=sparse, mode="nearest"), dtype=np.float32)
 
 
 def _waves(shape: tuple[int, ...], rng: Generator) -> FloatArray:

@@ -11,13 +11,16 @@ from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.task import Task
 from cxrnode.training.tasks.classification import Classification
-from cxrnode.training.tasks.gate import GateTask
 from cxrnode.training.tasks.detection import Detection
+from cxrnode.training.tasks.gate import GateTask
+from cxrnode.training.tasks.pneumothorax import Pneumothorax
 from cxrnode.training.tasks.segmentation import Segmentation
 
 
 def build_task(recipe: Recipe, examples: Sequence[Example], options: TrainOptions, out: Path) -> Task:
     """Build the training that a recipe's kind names; `out` is the run folder. Raises NeedsOperator for another."""
+    if "shares" in recipe.samples:
+        return Pneumothorax(recipe, examples, options, out)
     if recipe.kind == "segmentation":
         return Segmentation(recipe, examples, options)
     if "defects" in recipe.samples:
