@@ -100,7 +100,7 @@ def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Scaling, ..
     """Fit vector scaling on logits (N, K) of a group whose true class is `classes` (N,)."""
     count = int(logits.shape[1])
     if len(np.unique(classes)) < 2:
-        return tuple(Scaling() for _ in range(count))
+        return tuple([Scaling()] * count)
     target = np.eye(count)[classes]
 
     def surprise(knobs: Numbers) -> tuple[float, Numbers]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ Flags = NDArray[np.bool_]
 
 EVERYWHERE = "all sources"
 
-Placed = TypeVar("Placed", "Said", "Statement")
+
+class Sourced(Protocol):
+    """What belongs to a source."""
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        ...
+
+
+Placed = TypeVar("Placed", bound=Sourced)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
