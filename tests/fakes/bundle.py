@@ -35,7 +35,7 @@ KINDS: Mapping[Kind, tuple[tuple[str, ...], Mapping[str, Any]]] = {
     "detection": (
         ("lung_opacity", "left", "top", "right", "bottom"),
         {
-            "operating_points": {"lung_opacity": 0.05},
+            "operating_points": {"lung_opacity": 0.001},
             "findings": {"lung_opacity": {"channel": "lung_opacity", **BAND}},
             "detection": {"overlap": 0.3, "most": 8},
         },
