@@ -23,6 +23,7 @@ from cxrnode.domain.finding import (
     StudyResult,
 )
 from cxrnode.domain.identity import AETitle, InstanceUID
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import View
 from cxrnode.domain.study import Arrival, Instance, Sender
 from cxrnode.evidence import EvidenceComposer
@@ -31,6 +32,9 @@ from cxrnode.pixels.header import HeaderReader
 from cxrnode.ports import EvidenceObject
 
 LUNGS = ModelIdentity(name="lungs", version="0.1.0", digest="ab" * 32, backend="cpu torch fp32")
+PNEUMOTHORAX = ModelIdentity(name="pneumothorax", version="0.2.0", digest="cd" * 32, backend="cpu torch fp32")
+OPACITY = ModelIdentity(name="opacity", version="0.3.0", digest="ef" * 32, backend="cpu torch fp32")
+CLASSIFIER = ModelIdentity(name="classifier", version="0.4.0", digest="01" * 32, backend="cpu torch fp32")
 SENDER = Sender(calling_ae=AETitle("MODALITY"), called_ae=AETitle("CXRNODE"), address="127.0.0.1", association="1")
 
 
@@ -53,6 +57,16 @@ class Case:
         image = ImageResult(source=self.source, view=View.PA, results=(self.result,), caveats=("detector_plane",))
         refused = (RefusedImage(source=self.lateral, code="lateral"),) if with_lateral else ()
         return StudyResult(study_uid=self.source.study_uid, images=(image,), refused=refused, predecessor=predecessor)
+
+    def full_study(self) -> StudyResult:
+        """The study as all models saw it, one of them missing, with every caveat of an image; the lateral refused."""
+        caveats = tuple(code for code in CAVEATS if code not in {"withheld", "area_share"})
+        results = four_kinds(self.masks())
+        image = ImageResult(
+            source=self.source, view=View.AP, results=results, missing=(("gate", "model_failed"),), caveats=caveats
+        )
+        refused = (RefusedImage(source=self.lateral, code="not_frontal"),)
+        return StudyResult(study_uid=self.source.study_uid, images=(image,), refused=refused)
 
     def paths(self) -> dict[int, Path]:
         """The kept sources by row."""
@@ -105,6 +119,65 @@ def result_of(masks: dict[str, Mask], *, findings: bool = True) -> ModelResult:
         absent=("pneumothorax",),
         measurements=measurements,
         findings=said if findings else (),
+    )
+
+
+def four_kinds(masks: dict[str, Mask]) -> tuple[ModelResult, ...]:
+    """What four models could say of one chest together: every kind of finding, with every caveat there is."""
+    return (
+        result_of(masks, findings=False),
+        _pneumothorax_of(masks),
+        ModelResult(model=OPACITY, findings=(_opacity(Presence.INDETERMINATE, "in_heart", "models_disagree"),)),
+        ModelResult(model=CLASSIFIER, findings=_classified()),
+    )
+
+
+def _pneumothorax_of(masks: dict[str, Mask]) -> ModelResult:
+    parts = {}
+    for side in ("right", "left"):
+        rows = np.flatnonzero(masks[f"{side}_lung"].any(axis=1))
+        parts[f"{side}_pneumothorax"] = masks[f"{side}_lung"].copy()
+        parts[f"{side}_pneumothorax"][rows[0] + len(rows) // 4 :] = False
+    finding = Finding(
+        name="pneumothorax",
+        presence=Presence.PRESENT,
+        probability=0.8123,
+        operating_point=0.6,
+        sides=("right", "left"),
+        caveats=("withheld", "side_from_half", "outside_lungs", "other_side_stated"),
+    )
+    sizes = (("right_pneumothorax", 14.26), ("left_pneumothorax", 3.0))
+    return ModelResult(
+        model=PNEUMOTHORAX,
+        regions=tuple(Region(label=label, mask=mask, model=PNEUMOTHORAX) for label, mask in parts.items()),
+        measurements=tuple(
+            Measurement(name="hemithorax_share", value=value, unit="%", region=label, caveats=("area_share",))
+            for label, value in sizes
+        ),
+        findings=(finding,),
+        leaning_on=(LUNGS,),
+    )
+
+
+def _opacity(presence: Presence, *caveats: str) -> Finding:
+    boxes = tuple(
+        Box(label="lung_opacity", probability=p, left=10.5, top=20, right=60, bottom=80 + 100 * p) for p in (0.9, 0.4)
+    )
+    return Finding(
+        name="lung_opacity", presence=presence, probability=0.9, operating_point=0.5, boxes=boxes, caveats=caveats
+    )
+
+
+def _classified() -> tuple[Finding, ...]:
+    said = (
+        ("covid19_pneumonia", Presence.INDETERMINATE, ("holds_for_adults", "outside_thorax")),
+        ("viral_pneumonia", Presence.PRESENT, ("withheld", "holds_for_children")),
+        ("lung_opacity", Presence.ABSENT, ()),
+        ("abnormal_chest", Presence.PRESENT, ("normal_and_finding",)),
+    )
+    return tuple(
+        Finding(name=name, presence=presence, probability=0.25, operating_point=0.5, caveats=caveats)
+        for name, presence, caveats in said
     )
 
 

@@ -85,7 +85,7 @@ ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure
 RIGHT = Code("24028007", "SCT", "Right")
 LEFT = Code("7771000", "SCT", "Left")
 BILATERAL = Code("51440002", "SCT", "Bilateral")
-THORAX = Code("51185008", "SCT", "Thorax")
+THORAX = Code("816094009", "SCT", "Thorax")
 
 LATERALITIES: dict[tuple[str, ...], Code] = {("right",): RIGHT, ("left",): LEFT, ("right", "left"): BILATERAL}
 """PS3.16 CID 244, by the sides of a finding."""

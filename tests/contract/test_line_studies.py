@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxrnode.domain.finding import Failure, ModelIdentity
 from cxrnode.domain.job import JobState
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.phantom import Defect, Patient, View
+from tests import chests
 from tests.bench import FILM, PACS, Bench
 from tests.fakes.predictor import LUNGS
 
@@ -164,6 +167,57 @@ def test_one_model_that_fails_for_good_is_named_beside_the_other_s_findings(make
     assert member.summary["missing"] == [["opacity", "model_failed"]]
     assert [result["model"] for result in member.summary["results"]] == ["lungs"]
     assert len(bench.said("SEG")) == 1
+
+
+def _with_gate(bench: Bench, **probabilities: float) -> None:
+    said = chests.gate(**probabilities)
+    bench.predictor.models["gate"], bench.predictor.answers["gate"] = said.model, said
+
+
+def test_what_the_gate_refuses_is_not_analysed_by_any_model(make: Callable[..., Bench]) -> None:
+    """The reason is told where it is wanted, and nothing is drawn."""
+    bench = make(models=("lungs", "gate"), destinations=(replace(PACS, not_analysed=True),))
+    _with_gate(bench, inverted=0.9)
+    bench.take(PA)
+    bench.work()
+    assert (bench.states(), bench.codes()) == ([JobState.COMPLETED], {"inverted"})
+    assert [[code for _, code in one["refused"]] for one in bench.said()] == [["inverted"]]
+    assert bench.said("SEG") == []
+
+
+def test_without_the_gate_s_answer_the_findings_go_out_and_say_so(make: Callable[..., Bench]) -> None:
+    """Nothing looked whether they may be said."""
+    bench = make(models=("lungs", "gate"))
+    _with_gate(bench)
+    bench.take(PA)
+    bench.work()
+    bench.predictor.failing_models["gate"] = Failure(code="model_failed")
+    bench.take(replace(PA, seed=2, study="two"))
+    bench.work()
+    looked, unlooked = (bench.ledger.job_details(job.job).members[0].summary for job in bench.jobs())
+    assert looked is not None and unlooked is not None
+    assert (looked["missing"], unlooked["missing"]) == ([], [["gate", "model_failed"]])
+    assert (CAVEATS["gate_missing"] in looked["caveats"], CAVEATS["gate_missing"] in unlooked["caveats"]) == (
+        False,
+        True,
+    )
+    assert len(bench.said("SEG")) == 2
+
+
+@pytest.mark.parametrize(("wanted", "stated"), [(False, []), (True, ["pneumothorax"])])
+def test_what_a_card_withholds_is_stated_where_the_plan_says_so(
+    make: Callable[..., Bench], *, wanted: bool, stated: list[str]
+) -> None:
+    """And nowhere else."""
+    bench = make(models=("lungs", "pneumothorax"), state_withheld=wanted)
+    said = chests.pneumothorax(np.ones((PA.rows, PA.cols), dtype=bool), withheld="not good enough")
+    bench.predictor.models["pneumothorax"], bench.predictor.answers["pneumothorax"] = said.model, said
+    bench.take(PA)
+    bench.work()
+    (member,) = bench.ledger.job_details(1).members
+    assert member.summary is not None
+    assert [name for result in member.summary["results"] for name in result["findings"]] == stated
+    assert len(bench.said("SEG")) == 1 + wanted
 
 
 def test_a_model_that_may_do_better_is_tried_again_and_then_named(make: Callable[..., Bench]) -> None:

@@ -75,6 +75,34 @@ def test_pixelmed_finds_no_error_in_a_report(tmp_path, checked):
     assert checked(checkers.pixelmed_errors, path) == []
 
 
+def test_evidence_of_all_four_kinds_is_valid(frontal, tmp_path, checked):
+    """One report of what four models said, each mask's SEG its own; dcmqi counts each side of the pneumothorax."""
+    study = frontal.full_study()
+    (image,) = study.images
+    segmentations = []
+    for result in image.results:
+        evidence = composer().segmentation(frontal.source, frontal.path, result, Geometry.VIEWER)
+        if evidence is None:
+            continue
+        segmentations.append(kept(tmp_path, evidence))
+        assert checked(checkers.dciodvfy_errors, segmentations[-1]) == []
+        wanted = {STRUCTURES[region.label].title: int(region.mask.sum()) for region in result.regions}
+        assert checked(checkers.dcmqi_areas, segmentations[-1]) == wanted
+    assert len(segmentations) == 2
+    report = composer().report(study, frontal.paths(), {frontal.source.uid: segmentations})
+    assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
+
+
+def test_pixelmed_finds_no_error_in_a_report_of_all_four_kinds(tmp_path, checked):
+    """Judgments without a finding, boxes of what is only suspected, sides, and other models as parameters."""
+    made = case(tmp_path)
+    study = made.full_study()
+    composed = (composer().segmentation(made.source, made.path, r, Geometry.VIEWER) for r in study.images[0].results)
+    segmentations = [kept(tmp_path, evidence) for evidence in composed if evidence]
+    path = kept(tmp_path, composer().report(study, made.paths(), {made.source.uid: segmentations}))
+    assert checked(checkers.pixelmed_errors, path) == []
+
+
 def test_a_report_that_nothing_was_analysed_is_valid(tmp_path, checked):
     """Only a lateral: no measurement, one reason."""
     made = case(tmp_path)

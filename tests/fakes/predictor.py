@@ -35,6 +35,8 @@ class FakePredictor:
         self.failures: dict[Path, Failure] = {}
         """Files that cannot be looked at, and why; any file that pydicom cannot read fails by itself."""
         self.failing_models: dict[str, Failure] = {}
+        self.answers: dict[str, Prediction] = {}
+        """What models say of any image, by name, instead of ellipses."""
         self.losses = 0
         """How many of the next calls raise ChildLost."""
         self.asked: list[tuple[Request, ...]] = []
@@ -80,7 +82,9 @@ class FakePredictor:
             return ImagePrediction(failure=self.failures[request.path])
         said = [name for name in request.models if name in self.models and name not in self.failing_models]
         return ImagePrediction(
-            predictions=tuple(Prediction(model=self.models[name], masks=masks) for name in said),
+            predictions=tuple(
+                self.answers.get(name, Prediction(model=self.models[name], masks=masks)) for name in said
+            ),
             failed=tuple(
                 (name, self.failing_models.get(name, Failure(code="model_failed")))
                 for name in request.models

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
+from cxrnode.domain.chest import SIDES
 from cxrnode.domain.finding import Presence
-from cxrnode.domain.selection import CAVEATS, REASONS
+from cxrnode.domain.judgment import REFUSALS, SIDED
+from cxrnode.domain.reasons import CAVEATS, REASONS
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes
 
@@ -52,6 +57,8 @@ def test_standard_codes_are_those_of_the_standard():
         codes.PNEUMOTHORAX: standard.SCT.Pneumothorax,
         codes.RIGHT: standard.SCT.Right,
         codes.LEFT: standard.SCT.Left,
+        codes.BILATERAL: standard.SCT.Bilateral,
+        codes.THORAX: standard.SCT.Thorax,
         codes.ANATOMICAL_STRUCTURE: standard.SCT.AnatomicalStructure,
         codes.ABNORMAL_STRUCTURE: standard.SCT.MorphologicallyAbnormalStructure,
         codes.OPACITY: standard.DCM.Opacity,
@@ -71,7 +78,8 @@ def test_standard_codes_are_those_of_the_standard():
 
 def test_what_the_line_measures_has_a_code():
     """The names and units that judgment states today."""
-    for name, unit in (("cardiothoracic_ratio", "1"), ("area", "mm2"), ("area", "%"), ("lung_asymmetry", "1")):
+    plain = (("cardiothoracic_ratio", "1"), ("area", "mm2"), ("area", "%"), ("lung_asymmetry", "1"))
+    for name, unit in (*plain, ("hemithorax_share", "%")):
         assert codes.quantity(name, unit).decimals >= 0
     assert [title for title, _ in codes.quantity("cardiothoracic_ratio", "1").lines] == [
         "Transverse cardiac diameter",
@@ -95,3 +103,21 @@ def test_caveats_and_reasons_are_plain_ascii_text():
     """They are written under the source's character set, whatever that is."""
     for text in (*CAVEATS.values(), *(reason.text for reason in REASONS.values())):
         assert text.isascii()
+
+
+def test_what_is_judged_by_side_has_a_structure_for_each_side():
+    """And the side's own code."""
+    for label in SIDED:
+        sides = {side: codes.structure(f"{side}_{label}").laterality for side in SIDES}
+        assert sides == {"right": codes.RIGHT, "left": codes.LEFT}
+        assert codes.structure(label).laterality is None
+
+
+def test_every_finding_that_a_shipped_model_states_has_a_coded_concept():
+    """The cards in models/ name nothing that a report could not say."""
+    cards = sorted((Path(__file__).parents[2] / "models").glob("*/configs/metadata.json"))
+    assert cards
+    stated = {name for card in cards for name in json.loads(card.read_text())["cxrnode"].get("findings", {})}
+    for name in stated - set(REFUSALS):
+        assert codes.abnormality(name).title
+    assert set(REFUSALS) <= REASONS.keys()

@@ -18,7 +18,7 @@ import pytest
 from cxrnode.domain.delivery import Geometry
 from cxrnode.errors import NeedsOperator, SettingsInvalid
 from cxrnode.evidence import segmentation, settle
-from tests.evidence_cases import Case, case, composer, kept
+from tests.evidence_cases import Case, case, composer, four_kinds, kept
 
 IN_ANOTHER_PROCESS = """
 import hashlib, sys
@@ -237,3 +237,17 @@ def test_every_object_has_a_series_of_its_own(made, tmp_path):
     """Viewers show one SEG or SR of a series."""
     objects = [_segmentation(made), _report(made, tmp_path), _report(made, tmp_path, with_lateral=True)]
     assert len({evidence.series_uid for evidence in objects}) == len(objects)
+
+
+def test_another_side_or_another_models_lungs_make_another_segmentation(made):
+    """Which segments there are does not follow from the one model alone."""
+    result = four_kinds(made.masks())[1]
+    fewer = replace(result, regions=result.regions[:1])
+    renamed = replace(result, regions=(replace(result.regions[0], label="pneumothorax"), result.regions[1]))
+    elsewhere = replace(result, leaning_on=(replace(result.leaning_on[0], version="9"),))
+    writer = composer()
+    uids = {
+        writer.segmentation_uid(made.source, one, Geometry.VIEWER)
+        for one in (result, fewer, renamed, elsewhere, replace(result, leaning_on=()))
+    }
+    assert len(uids) == 5

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import Finding, Measurement, Presence, RefusedImage, StudyResult
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.errors import NeedsOperator
 from tests.evidence_cases import Case, case, composer, kept
 
@@ -281,3 +282,74 @@ def test_a_report_of_no_image_is_refused(made):
     """There is nothing that it could be about."""
     with pytest.raises(NeedsOperator):
         composer().report(StudyResult(study_uid=made.source.study_uid, images=()), {}, {})
+
+
+def _full(made: Case, folder: Path) -> dict[str, list[Dataset]]:
+    """The measurement groups of a report of all four kinds, by title."""
+    study = made.full_study()
+    composed = (composer().segmentation(made.source, made.path, r, Geometry.VIEWER) for r in study.images[0].results)
+    paths = [kept(folder, evidence) for evidence in composed if evidence]
+    report = pydicom.dcmread(io.BytesIO(composer().report(study, made.paths(), {made.source.uid: paths}).encoded))
+    groups: dict[str, list[Dataset]] = {}
+    for group in _groups(report):
+        groups.setdefault(_title(group), []).append(group)
+    return groups
+
+
+def _side(group: Dataset) -> str:
+    (site,) = (item for item in group.ContentSequence if _name(item) == "Finding Site")
+    return str(site.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning) if "ContentSequence" in site else ""
+
+
+def test_one_report_states_all_four_kinds_of_finding(made, tmp_path):
+    """Lungs, pneumothorax, opacity and the classifier's, each judged."""
+    groups = _full(made, tmp_path)
+    judged = {
+        title: _codes(found[0])[name]
+        for title, name, found in (
+            ("Pneumothorax: present", "Pneumothorax", groups["Pneumothorax: present"]),
+            ("Lung opacity: indeterminate", "Opacity", groups["Lung opacity: indeterminate"]),
+            ("Lung opacity: absent", "Opacity", groups["Lung opacity: absent"]),
+            (
+                "Appearance of viral pneumonia: present",
+                "Appearance of viral pneumonia",
+                groups["Appearance of viral pneumonia: present"],
+            ),
+            ("Abnormal chest: present", "Abnormal chest radiograph", groups["Abnormal chest: present"]),
+        )
+    }
+    assert list(judged.values()) == ["Present", "Indeterminate", "Absent", "Present", "Present"]
+    assert "Cardiothoracic ratio" in groups
+    assert "Appearance of COVID-19 pneumonia: indeterminate" in groups
+
+
+def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_measured_by(made, tmp_path):
+    """The size stands with the segment; the lungs' model is a parameter of the algorithm."""
+    groups = _full(made, tmp_path)
+    assert _side(groups["Pneumothorax: present"][0]) == "Bilateral"
+    outlined, segmented = groups["Pneumothorax, right"]
+    assert (_side(outlined), _side(segmented)) == ("Right", "Right")
+    assert _numbers(segmented) == {"Area as share of the hemithorax": ("14.3", "%")}
+    (number,) = (item for item in segmented.ContentSequence if item.ValueType == "NUM")
+    parameters = [i.TextValue for i in number.ContentSequence if _name(i) == "Algorithm Parameters"]
+    assert parameters[-1] == f"with=lungs 0.1.0 {'ab' * 32}"
+    assert "A share of areas on a projection, not of volumes" in [
+        item.TextValue for item in segmented.ContentSequence if item.ValueType == "TEXT"
+    ]
+
+
+def test_a_box_of_what_is_only_suspected_is_no_finding(made, tmp_path):
+    """It is shown, with its probability and the judgment on the whole."""
+    groups = _full(made, tmp_path)
+    for title, probability in (("Lung opacity 1", "90.0"), ("Lung opacity 2", "40.0")):
+        (box,) = groups[title]
+        assert _numbers(box) == {"Probability": (probability, "%")}
+        assert _codes(box)["Opacity"] == "Indeterminate"
+        assert "Finding" not in _codes(box)
+
+
+def test_every_caveat_of_a_finding_stands_with_it(made, tmp_path):
+    """Why it is withheld, doubted, or holds for others: in its own group."""
+    (group,) = _full(made, tmp_path)["Pneumothorax: present"]
+    said = [item.TextValue for item in group.ContentSequence if _name(item) == "Comment"]
+    assert said == [CAVEATS[code] for code in ("withheld", "side_from_half", "outside_lungs", "other_side_stated")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrnode.domain.selection import CAVEATS, REASONS
+from cxrnode.domain.reasons import CAVEATS, REASONS
 from cxrnode.domain.wording import quantity, sentences
 
 SUMMARY = {
@@ -71,3 +71,41 @@ def test_nothing_said_is_nothing() -> None:
 def test_numbers_carry_their_unit(value: float, unit: str, read: str) -> None:
     """Areas in cm2, ratios with two digits, anything else with its UCUM unit."""
     assert quantity(value, unit) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "judged", "read"),
+    [
+        (
+            "pneumothorax",
+            {"presence": "indeterminate", "probability": 0.7, "sides": ["right"], "caveats": ["outside_lungs"]},
+            "Pneumothorax: indeterminate, right (probability 0.70)."
+            " Called indeterminate because most of it lies outside the lungs.",
+        ),
+        (
+            "pneumothorax",
+            {"presence": "present", "probability": 0.7, "sides": ["right", "left"]},
+            "Pneumothorax: present, right and left (probability 0.70).",
+        ),
+        (
+            "lung_opacity",
+            {"presence": "present", "probability": 0.9, "boxes": 2},
+            "Lung opacity: present, 2 places (probability 0.90).",
+        ),
+        ("lung_opacity", {"presence": "present", "boxes": 1}, "Lung opacity: present, 1 place."),
+        ("covid19_pneumonia", {"presence": "absent"}, "Appearance of COVID-19 pneumonia: absent."),
+        ("viral_pneumonia", {"presence": "absent"}, "Viral pneumonia (learned from children): absent."),
+        ("abnormal_chest", {"presence": "present"}, "Abnormal chest: present."),
+    ],
+)
+def test_a_finding_reads_with_its_side_its_places_and_its_reserves(name: str, judged: dict, read: str) -> None:
+    """In one sentence, and one more for each reserve."""
+    summary = {"results": [{"measurements": {}, "findings": {name: judged}, "absent": []}]}
+    assert sentences("", summary) == [read]
+
+
+def test_the_size_of_a_pneumothorax_says_what_it_is_a_share_of() -> None:
+    """Not of the picture."""
+    numbers = {"right_pneumothorax.hemithorax_share": {"value": 14.26, "unit": "%"}}
+    summary = {"results": [{"measurements": numbers, "findings": {}, "absent": []}]}
+    assert sentences("", summary) == ["Right pneumothorax: 14.3 % of the area of its hemithorax."]
