@@ -17,7 +17,17 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error, never a traceback."""
-    from cxrnode.cli import bundles, daemon, films, measuring, operator  # noqa: F401 - each adds its commands to `app`
+    # Each of these adds its commands to `app`.
+    from cxrnode.cli import (  # noqa: F401
+        adding,
+        bundles,
+        comparing,
+        daemon,
+        films,
+        measuring,
+        operator,
+        training,
+    )
 
     try:
         app()

@@ -30,6 +30,7 @@ ALLOWED: Mapping[str, str] = {
     "SEResNet50": "monai.networks.nets",
     "resnet18": "monai.networks.nets",
     "resnet50": "monai.networks.nets",
+    "Classifier": "monai.networks.nets",
     "ChestClassifier": "cxrnode.inference.networks",
     "PictureGate": "cxrnode.inference.networks",
     "ChestDetector": "cxrnode.inference.detector",

@@ -2,13 +2,12 @@
 
 Promises networks that are built from numbers alone and touch no file, whose state dict names MONAI's own layers. The
 backbone is EfficientNet-Lite0 (Tan and Le, EfficientNet: Rethinking Model Scaling, ICML 2019, arXiv 1905.11946; the
-Lite variants of 2020 leave out squeeze and excitation and use ReLU6): MONAI's EfficientNet with those two changes. Input
-is one gray picture (N, 1, S, S), 0..1, with S a multiple of 32.
+Lite variants of 2020 leave out squeeze and excitation and use ReLU6): MONAI's EfficientNet with those two changes.
+Input is one gray picture (N, 1, S, S), 0..1, with S a multiple of 32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 from monai.networks.nets.efficientnet import EfficientNet
@@ -42,7 +41,7 @@ class LiteTrunk(EfficientNet):  # type: ignore[misc]  # MONAI has no annotations
         super().__init__(list(_LITE0), in_channels=1, num_classes=1, drop_connect_rate=drop_connect_rate)
         for name in ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc"):
             delattr(self, name)
-        self._blocks = self._blocks[:stages]
+        self._blocks = cast(nn.Sequential, self.get_submodule("_blocks"))[:stages]
         _use_relu6(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -50,17 +49,11 @@ class LiteTrunk(EfficientNet):  # type: ignore[misc]  # MONAI has no annotations
         x = (images - _MIDDLE) / _SPREAD
         x = self._swish(self._bn0(self._conv_stem(self._conv_stem_padding(x))))
         taken = []
-        for number, stage in enumerate(self._blocks):
+        for number, stage in enumerate(cast(nn.Sequential, self.get_submodule("_blocks"))):
             x = stage(x)
             if number in _TAPS:
                 taken.append(x)
         return taken
-
-    def parts(self, stages: int) -> Iterator[nn.Module]:
-        """Give the stem and the first `stages` stages: what a recipe freezes. Nothing where `stages` is 0."""
-        if stages > 0:
-            yield from (self._conv_stem, self._bn0)
-            yield from list(self._blocks)[:stages]
 
 
 class ChestClassifier(nn.Module):
@@ -134,19 +127,6 @@ def _flat(name: str) -> str:
         return name
     _, _, block = name.split(".", 2)
     return f"_blocks.{block}"
-
-
-def freeze(network: nn.Module, stages: int) -> tuple[nn.Module, ...]:
-    """Keep a trunk's stem and first `stages` stages as they are; give the parts, which must stay in eval mode.
-
-    A network without a trunk of ours has nothing to freeze.
-    """
-    trunk = getattr(network, "trunk", None)
-    parts = tuple(trunk.parts(stages)) if isinstance(trunk, LiteTrunk) else ()
-    for part in parts:
-        part.requires_grad_(False)
-        part.eval()
-    return parts
 
 
 def check_size(size: int) -> int:

@@ -110,6 +110,12 @@ class Example:
         return self.image.suffix.lower() not in (".dcm", ".img", "")
 
 
+def is_drawn(example: Example, channel: str) -> bool:
+    """Say whether somebody drew this structure, or looked for it; `lungs` are drawn where each of them is."""
+    sides = channel == "lungs" and {"right_lung", "left_lung"} <= example.masks.keys()
+    return sides or channel in example.masks
+
+
 def part_of(key: str) -> Part:
     """Assign a patient to a part, for good: a fifth to test, a tenth to validation, the rest to training."""
     share = share_of(key)
@@ -175,8 +181,11 @@ def shape_of_file(path: Path) -> tuple[int, int]:
 def read_mask(example: Example, channel: str) -> Mask:
     """Read a mask (rows, cols) on the picture's pixels, whatever the size at which it was drawn.
 
-    Raises KeyError where nobody drew this channel, NeedsOperator where the mask is of another shape.
+    `lungs` are both lungs where nobody drew them as one. Raises KeyError where nobody drew this channel,
+    NeedsOperator where the mask is of another shape.
     """
+    if channel == "lungs" and channel not in example.masks:
+        return read_mask(example, "right_lung") | read_mask(example, "left_lung")
     whole = np.zeros(shape_of(example), dtype=np.bool_)
     for part in example.masks[channel]:
         whole |= _fitted(_read_part(part), whole.shape, example.name)

@@ -67,8 +67,14 @@ def _metadata(recipe: Recipe, version: str, pinned: str) -> dict[str, Any]:
         "intended_use": said.get("intended_use", ""),
         "references": list(said.get("references", ())),
         "network_data_format": _format(recipe),
-        "cxrnode": {"name": recipe.model, "kind": recipe.kind, **recipe.own, "weights_sha256": pinned},
+        "cxrnode": {"name": recipe.model, "kind": recipe.kind, **_own(recipe), "weights_sha256": pinned},
     }
+
+
+def _own(recipe: Recipe) -> dict[str, Any]:
+    """Give the recipe's own block; a variant with fewer channels has the points of those only."""
+    points = {name: value for name, value in recipe.own.get("operating_points", {}).items() if name in recipe.channels}
+    return {**recipe.own, **({"operating_points": points} if points else {})}
 
 
 def _format(recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrnode.errors import NeedsOperator
-from cxrnode.training.example import Example, read_mask, read_picture
+from cxrnode.training.example import Example, is_drawn, read_mask, read_picture
 
 CHANNELS = ("right_lung", "left_lung", "heart")
 
@@ -33,7 +33,7 @@ class Film:
 def read_film(example: Example, channels: Sequence[str] = CHANNELS) -> Film:
     """Read an example's picture and truth. Raises NeedsOperator where their sizes differ."""
     image = read_picture(example)
-    drawn = {name: read_mask(example, name) for name in channels if name in example.masks}
+    drawn = {name: read_mask(example, name) for name in channels if is_drawn(example, name)}
     if any(mask.shape != image.shape for mask in drawn.values()):
         raise NeedsOperator("picture and mask differ in size", operation="read film", subject=example.name)
     nothing = np.zeros(image.shape, dtype=np.bool_)

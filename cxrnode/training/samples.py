@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrnode.pixels.geometry import resample
+from cxrnode.pixels.geometry import place, resample, shrink
+from cxrnode.pixels.normalise import prepare
 from cxrnode.training.augment import Cached, Sample, draw_sample
 from cxrnode.training.example import Example
-from cxrnode.training.films import Film, read_film
+from cxrnode.training.films import CHANNELS, Film, read_film
 from cxrnode.training.recipe import Recipe
 
 CACHED_PER_GRID = 1.3
@@ -49,11 +50,18 @@ def cache_film(film: Film, size: int) -> Cached:
     return Cached(layers=np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8), labelled=film.labelled)
 
 
-def fill_shelf(examples: Iterable[Example], size: int) -> Shelf:
-    """Read and cache examples."""
+def thinned(examples: Sequence[Example], most: int | None) -> list[Example]:
+    """Take about `most` of the examples, evenly spread, so that every source keeps its share; all where None."""
+    if most is None or len(examples) <= most:
+        return list(examples)
+    return [examples[index] for index in np.linspace(0, len(examples) - 1, most).astype(int)]
+
+
+def fill_shelf(examples: Iterable[Example], size: int, channels: Sequence[str] = CHANNELS) -> Shelf:
+    """Read and cache examples with the truth of these channels."""
     chosen = tuple(examples)
     return Shelf(
-        films=tuple(cache_film(read_film(example), size) for example in chosen),
+        films=tuple(cache_film(read_film(example, channels), size) for example in chosen),
         sources=tuple(example.source for example in chosen),
     )
 
@@ -61,11 +69,21 @@ def fill_shelf(examples: Iterable[Example], size: int) -> Shelf:
 def draw_batch(shelf: Shelf, recipe: Recipe, count: int, seed: int, number: int) -> Batch:
     """Draw batch `number` of a run."""
     picks = np.random.default_rng((seed, number)).choice(len(shelf.films), count, p=_chances(shelf, recipe))
+    draw = draw_sample if recipe.samples.get("augment", True) else _as_it_is
     return stack(
         [
-            draw_sample(shelf.films[pick], recipe.size, np.random.default_rng((seed, number, place)))
-            for place, pick in enumerate(picks)
+            draw(shelf.films[pick], recipe.size, np.random.default_rng((seed, number, turn)))
+            for turn, pick in enumerate(picks)
         ]
+    )
+
+
+def _as_it_is(film: Cached, size: int, _rng: np.random.Generator) -> Sample:
+    """Make a sample without any augmentation."""
+    image, *truth = film.layers.astype(np.float32) / np.float32(255)
+    grid, box = prepare(image, size)
+    return Sample(
+        image=grid[None], truth=np.stack([place(shrink(layer, box), box) for layer in truth]), labelled=film.labelled
     )
 
 

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from cxrnode.errors import NeedsOperator
-from cxrnode.inference.networks import freeze
 from cxrnode.training.beginning import begin_from
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.curves import draw_curves
 from cxrnode.training.example import Example
 from cxrnode.training.export import export_bundle
+from cxrnode.training.freezing import freeze
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.task import Task
@@ -127,7 +127,7 @@ def _begin(task: Task, recipe: Recipe, options: TrainOptions, out: Path) -> Run:
     device = torch.device(wanted)
     begin_from(task.network, recipe, options.bundles)
     network, averaged = _on(device, task.network), _on(device, copy.deepcopy(task.network))
-    still = freeze(network, int(recipe.init.get("frozen_stages", 0)))
+    still = freeze(network, recipe.init)
     optimiser = torch.optim.AdamW(
         [weight for weight in network.parameters() if weight.requires_grad],
         lr=options.learning_rate,

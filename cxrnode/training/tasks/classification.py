@@ -24,7 +24,7 @@ from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
-from cxrnode.training.samples import CACHED_PER_GRID
+from cxrnode.training.samples import CACHED_PER_GRID, thinned
 
 OPACITIES = frozenset({"nih.Infiltration", "nih.Consolidation", "nih.Pneumonia", "nih.Edema"})
 NOTHING = "nih.No Finding"
@@ -56,7 +56,7 @@ class Classification:
         self._answers = [answers_of(one, self._questions, recipe) for one in learnt]
         self._chances = chances(learnt, recipe)
         checks = [one for one in chosen if one.part == "validate" and one.classes]
-        self._checks = _spread(checks, MOST_CHECKS)
+        self._checks = thinned(checks, MOST_CHECKS)
         self._shown = np.stack([_prepared(one, recipe.size) for one in self._checks])
 
     def counts(self) -> Mapping[str, int]:
@@ -153,17 +153,6 @@ def chances(examples: Sequence[Example], recipe: Recipe) -> NDArray[np.float64]:
     counts, weights = Counter(keys), recipe.samples.get("weights", {})
     raw = np.array([float(weights.get(key[0], 1.0)) / np.sqrt(counts[key]) for key in keys])
     return np.asarray(raw / raw.sum())
-
-
-def thinned(examples: Sequence[Example], most: int | None) -> list[Example]:
-    """Take about `most` of the examples, evenly spread, so that every source keeps its share; all where None."""
-    return list(examples) if most is None else _spread(examples, most)
-
-
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
-    if len(examples) <= most:
-        return list(examples)
-    return [examples[index] for index in np.linspace(0, len(examples) - 1, most).astype(int)]
 
 
 def _cached(example: Example, size: int) -> Cached:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from cxrnode.inference.network import build_network
-from cxrnode.training.example import Example
+from cxrnode.training.example import Example, is_drawn
 from cxrnode.training.films import read_film
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
-from cxrnode.training.samples import Batch, draw_batch, fill_shelf
+from cxrnode.training.samples import Batch, draw_batch, fill_shelf, thinned
 from cxrnode.training.validation import score_on_grid, shelve_checks
 
 
@@ -28,9 +28,10 @@ class Segmentation:
         self.network = build_network(recipe.network)
         self._recipe, self._options = recipe, options
         chosen = learnt_from(recipe, examples)
-        self._shelf = fill_shelf((one for one in chosen if one.part == "train"), recipe.size)
+        learnt = thinned([one for one in chosen if one.part == "train"], options.examples)
+        self._shelf = fill_shelf(learnt, recipe.size, recipe.channels)
         checks = (one for one in chosen if one.part == "validate")
-        self._checks = shelve_checks(((read_film(one), one.source) for one in checks), recipe.size)
+        self._checks = shelve_checks(((read_film(one, recipe.channels), one.source) for one in checks), recipe.size)
 
     def counts(self) -> Mapping[str, int]:
         """Films to learn from, and to check on."""
@@ -59,7 +60,9 @@ class Segmentation:
 def learnt_from(recipe: Recipe, examples: Sequence[Example]) -> list[Example]:
     """Pick the examples with a drawn channel, of the sources that the recipe weighs; of all where it weighs none."""
     weights, left_out = recipe.samples.get("weights", {}), recipe.samples.get("leave_out", ())
-    drawn = [one for one in examples if one.masks.keys() & set(recipe.channels) and one.source not in left_out]
+    drawn = [
+        one for one in examples if any(is_drawn(one, name) for name in recipe.channels) and one.source not in left_out
+    ]
     return [one for one in drawn if not weights or one.source in weights or "*" in weights]
 
 
