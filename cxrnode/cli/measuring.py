@@ -42,12 +42,17 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a model on patients it never saw: each number with its count and 95 % interval."""
-    from cxrnode.training.evaluation.examine import evaluate as run_evaluation
+    from functools import partial
 
-    report = run_evaluation(
-        name,
+    from cxrnode.inference.bundle import read_card
+    from cxrnode.training.evaluation.examine import evaluate as run_evaluation
+    from cxrnode.training.evaluation.gate import examine_gate, is_gate
+
+    folder = bundle or folder_of(name)
+    examine = examine_gate if is_gate(read_card(folder)) else partial(run_evaluation, name)
+    report = examine(
         data,
-        bundle=bundle or folder_of(name),
+        bundle=folder,
         out=out,
         part=part.value,
         source=source,
@@ -74,13 +79,19 @@ def calibrate(
     device: Device = "cpu",
 ) -> None:
     """Fit a model's calibration and set its findings' points on the validation part; writes them into its card."""
+    from cxrnode.inference.bundle import read_card
     from cxrnode.training.evaluation.calibrate import calibrate as run_calibration
+    from cxrnode.training.evaluation.gate import is_gate, set_gate_points
 
-    aims = dict(_aim(text) for text in aim or ())
+    folder, aims = bundle or folder_of(name), dict(_aim(text) for text in aim or ())
+    if is_gate(read_card(folder)):
+        points = set_gate_points(data, folder, device=device, threads=threads, report=progress())
+        say(", ".join(f"{question} {point}" for question, point in points.items()))
+        return
     outcome = run_calibration(
         name,
         data,
-        bundle=bundle or folder_of(name),
+        bundle=folder,
         part=part.value,
         aims=aims,
         device=device,
