@@ -40,17 +40,22 @@ def folders_of(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
+def check_room(target: Path, *, replace: bool) -> None:
+    """Raise NeedsOperator where a bundle lies at `target` and is not to be replaced."""
+    if target.exists() and not replace:
+        hint = "another --name, or --replace"
+        raise NeedsOperator("a bundle of that name is there", operation="models add", subject=target.name, hint=hint)
+
+
 def put(staged: Path, target: Path, *, replace: bool) -> None:
     """Move a whole bundle from `staged` to `target`, on the same file system, in one step.
 
     NeedsOperator where `target` is there and `replace` is false. What is replaced goes only when the new one is there.
     """
+    check_room(target, replace=replace)
     if not target.exists():
         staged.rename(target)
         return
-    if not replace:
-        hint = "another --name, or --replace"
-        raise NeedsOperator("a bundle of that name is there", operation="models add", subject=target.name, hint=hint)
     old = target.with_name(f".replaced-{target.name}-{os.getpid()}")
     target.rename(old)
     staged.rename(target)
