@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS
 from cxrnode.training.recipe import Recipe
+
+UNSET = 0.5
+"""A probability to cut at before anybody has chosen one."""
 
 CARD = """# {name}
 
@@ -74,7 +77,21 @@ def _metadata(recipe: Recipe, version: str, pinned: str) -> dict[str, Any]:
 def _own(recipe: Recipe) -> dict[str, Any]:
     """Give the recipe's own block; a variant with fewer channels has the points of those only."""
     points = {name: value for name, value in recipe.own.get("operating_points", {}).items() if name in recipe.channels}
-    return {**recipe.own, **({"operating_points": points} if points else {})}
+    return with_points({**recipe.own, **({"operating_points": points} if points else {})}, recipe.kind, recipe.channels)
+
+
+def with_points(own: Mapping[str, Any], kind: str, labels: Sequence[str]) -> dict[str, Any]:
+    """Give a block in which every finding, and every label that is drawn, has points: UNSET until `calibrate` runs."""
+    whole = dict(own)
+    if "findings" in own:
+        whole["findings"] = {name: {**_points_like(said), **said} for name, said in own["findings"].items()}
+    if kind != "classification":
+        whole["operating_points"] = {**dict.fromkeys(labels, UNSET), **own.get("operating_points", {})}
+    return whole
+
+
+def _points_like(finding: Mapping[str, Any]) -> dict[str, float]:
+    return dict.fromkeys(("operating_point", "low", "high"), float(finding.get("operating_point", UNSET)))
 
 
 def _format(recipe: Recipe) -> dict[str, Any]:

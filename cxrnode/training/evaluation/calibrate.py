@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrnode.errors import NeedsOperator
 from cxrnode.inference.bundle import METADATA, BundleCard, Network, read_card
-from cxrnode.inference.card import Calibration, FindingRule
+from cxrnode.inference.card import CORNERS, Calibration, FindingRule
 from cxrnode.inference.reading import calibrated_probability, class_probabilities
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.answering import Answer, answer_all, raw_logits, said_boxes
@@ -38,6 +38,7 @@ from cxrnode.training.evaluation.examine import choose
 from cxrnode.training.evaluation.questions import finding_truth, has, place_in, true_boxes
 from cxrnode.training.evaluation.report import markdown
 from cxrnode.training.example import Example
+from cxrnode.training.export import with_points
 
 USUAL_AIM = Aim(kind="sensitivity", value=0.90)
 """Where neither the card nor the caller says what a finding is chosen for."""
@@ -107,6 +108,7 @@ def calibrate(
     `aims` by finding win over what the card says. Raises NeedsOperator where the part has no film that shows anything
     the bundle speaks of, ModelAltered where the weights are not the pinned ones.
     """
+    complete_card(bundle)
     network = Network.load(bundle, device, threads)
     chosen = choose(network.card, read_catalogue(data), part)
     if not chosen:
@@ -117,7 +119,7 @@ def calibrate(
         heard.append(_hear(plain, example, said))
         report({"event": "film", "done": len(heard), "of": len(chosen)})
     outcome = settle(plain, heard, aims or {}, part)
-    write_card(bundle, outcome, aims or {}, part)
+    write_card(bundle, outcome, part)
     return outcome
 
 
@@ -228,7 +230,22 @@ def _calibrated(card: BundleCard, label: str, film: Boxed) -> np.ndarray[tuple[i
     return np.array([calibrated_probability(float(p), rule) for p in film.probabilities], dtype=np.float64)
 
 
-def write_card(bundle: Path, outcome: Outcome, aims: Mapping[str, Aim], part: str) -> None:
+def complete_card(bundle: Path) -> None:
+    """Give a card whose findings have no points yet such that it can be read; another stays as it is, to the byte."""
+    path = bundle / METADATA
+    try:
+        metadata = json.loads(path.read_bytes())
+        own, channels = metadata["cxrnode"], metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+        kind = str(own.get("kind", "segmentation"))
+        labels = [name for name in channels.values() if kind != "detection" or name not in CORNERS]
+        whole = with_points(own, kind, labels)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # No bundle of ours: reading its card says what is wrong with it.
+    if whole != own:
+        _write(path, {**metadata, "cxrnode": whole})
+
+
+def write_card(bundle: Path, outcome: Outcome, part: str) -> None:
     """Write an outcome into a bundle's metadata.json, whole or not at all; all else there stays as it is.
 
     Raises NeedsOperator where the card would not be read again: then the file is as it was.
@@ -241,13 +258,14 @@ def write_card(bundle: Path, outcome: Outcome, aims: Mapping[str, Aim], part: st
         own["calibration"] = {
             name: {"scale": one.scale, "bias": one.bias} for name, one in sorted(outcome.calibration.items())
         }
-    own.setdefault("operating_points", {}).update(outcome.drawn_from)
+    if outcome.drawn_from:
+        own.setdefault("operating_points", {}).update(outcome.drawn_from)
     for setting in outcome.settings:
         if setting.points is not None:
             said = own["findings"][setting.finding]
             said |= {key: getattr(setting.points, key) for key in ("operating_point", "low", "high")}
             said["chosen_for"] = f"{setting.aim} on the {_word(part)} part"
-    _replace(path, (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode())
+    _write(path, metadata)
     try:
         read_card(bundle)
     except NeedsOperator:
@@ -257,6 +275,10 @@ def write_card(bundle: Path, outcome: Outcome, aims: Mapping[str, Aim], part: st
 
 def _word(part: str) -> str:
     return {"validate": "validation", "train": "training"}.get(part, part)
+
+
+def _write(path: Path, metadata: Mapping[str, Any]) -> None:
+    _replace(path, (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
