@@ -125,13 +125,13 @@ def depends_on_threads(network: Network, threads: int) -> bool:
     torch.set_num_threads(1)
     alone = network.predict(noise)
     torch.set_num_threads(threads)
-    return threads > 1 and not np.array_equal(alone, network.predict(noise), equal_nan=True)
+    return not np.array_equal(alone, network.predict(noise), equal_nan=True)
 
 
 def _load(name: str, path: Path, device: str, group: int, threads: int) -> Model:
     network = Network.load(path, device)
     backend = backend_of(device, group)
-    if device == "cpu" and depends_on_threads(network, threads):
+    if device == "cpu" and threads > 1 and depends_on_threads(network, threads):
         backend += f" threads-{threads}"
     card = network.card
     return Model(
