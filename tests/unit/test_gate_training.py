@@ -159,7 +159,7 @@ def test_refusals_of_sound_films_and_caught_defects_are_counted_apart(data: Path
     """A mirrored film that is called mirrored is no refusal of a sound one; a child that is called one is no error."""
     card = read_card(train(SMALL, data, tmp_path / "run", QUICK).bundle)
     trials = [
-        _trial(AS_IT_IS, 0.1),
+        _trial(AS_IT_IS, 0.01),
         _trial(AS_IT_IS, 0.9),
         _trial("mirrored", 0.9),
         _trial(AS_IT_IS, 0.9, child=True, source="kermany"),
