@@ -54,7 +54,7 @@ def draw_roc(curves: Mapping[str, Curve], title: str, path: Path) -> None:
 def draw_froc(curves: Mapping[str, Curve], title: str, path: Path, reach: float = 2.0) -> None:
     """Draw FROC curves, (boxes too many a film up to `reach`, share of true boxes hit)."""
     shown = {label: [(x / reach, y) for x, y in curve if x <= reach] for label, curve in curves.items()}
-    _draw_diagram(shown, title, (f"boxes too many a film, 0 to {reach:g}", "share of true boxes hit"), path)
+    _draw_diagram(shown, title, ("boxes too many a film", "share of true boxes hit"), path, reach=reach)
 
 
 def draw_reliability(bins: Mapping[str, Sequence[Bin]], title: str, path: Path) -> None:
@@ -72,13 +72,14 @@ def _draw_diagram(
     *,
     diagonal: bool = False,
     sizes: Mapping[str, Sequence[int]] | None = None,
+    reach: float = 1.0,
 ) -> None:
     canvas = Image.new("RGB", (EDGE + SIDE + ROOM, SIDE + 2 * EDGE), "white")
     pen = ImageDraw.Draw(canvas)
     pen.text((12, 12), title, fill="black", font=_font(15))
     pen.text((EDGE, 38), axes[1], fill="#555555", font=_font(13))
     pen.text((EDGE + SIDE // 2 - 60, EDGE + SIDE + 30), axes[0], fill="#555555", font=_font(13))
-    _draw_grid(pen)
+    _draw_grid(pen, reach)
     if diagonal:
         pen.line([_at(0, 0), _at(1, 1)], fill="#999999")
     for number, (label, curve) in enumerate(curves.items()):
@@ -91,12 +92,12 @@ def _draw_diagram(
     canvas.save(path)
 
 
-def _draw_grid(pen: ImageDraw.ImageDraw) -> None:
+def _draw_grid(pen: ImageDraw.ImageDraw, reach: float) -> None:
     for tenth in range(0, 11, 2):
         share = tenth / 10
         pen.line([_at(share, 0), _at(share, 1)], fill="#eeeeee")
         pen.line([_at(0, share), _at(1, share)], fill="#eeeeee")
-        pen.text((_at(share, 0)[0] - 8, EDGE + SIDE + 8), f"{share:g}", fill="#555555", font=_font(12))
+        pen.text((_at(share, 0)[0] - 8, EDGE + SIDE + 8), f"{share * reach:g}", fill="#555555", font=_font(12))
         pen.text((EDGE - 28, _at(0, share)[1] - 7), f"{share:g}", fill="#555555", font=_font(12))
     pen.rectangle((EDGE, EDGE, EDGE + SIDE, EDGE + SIDE), outline="#aaaaaa")
 

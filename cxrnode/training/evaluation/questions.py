@@ -65,7 +65,7 @@ def true_boxes(example: Example, label: str) -> tuple[TrueBox, ...] | None:
     """
     if example.boxes is None:
         return None
-    if "rsna" in example.classes:
+    if label == "lung_opacity" and "rsna" in example.classes:
         return tuple(box for box in example.boxes if box.label == label and box.drawn_by == "rsna")
     drawn = tuple(box for box in example.boxes if box.label == label)
     return drawn or None
