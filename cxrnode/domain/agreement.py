@@ -22,8 +22,11 @@ ABNORMAL = "abnormal_chest"
 MOST = 0.5
 """A region or a box lies where most of it lies: more than this share of its area."""
 
-MARGIN = 0.05
-"""How far around the lungs still counts as at the lungs, as a share of the picture's long side."""
+MARGIN = 0.08
+"""How far around the lungs still counts as at the lungs, as a share of the picture's long side.
+
+The air above an apex often lies outside of what is segmented: with 0.05 two of thirty pneumothoraces that readers drew
+on SIIM's films were doubted, with 0.08 none."""
 
 _COARSE = 256
 """Long side, in pixels, of the grid on which places are compared."""

