@@ -93,6 +93,10 @@ class LungFinder:
         lungs = np.stack([resample(lung, *shape) > 0.5 for lung in found])
         return lungs if believable(lungs) else None
 
+    def known(self) -> set[str]:
+        """Name the films whose lungs need not be asked for."""
+        return set(self._answers)
+
     def keep(self) -> None:
         """Write the answers down, whole or not at all."""
         part = self._kept.with_suffix(".part.npz")
