@@ -122,12 +122,13 @@ def _ellipse(box: TrueBox, shape: tuple[int, int], small: tuple[int, int]) -> Fl
     return np.clip(0.5 + (1 - radius) * min(ry, rx), 0.0, 1.0).astype(np.float32)
 
 
-def draw_boxes(film: BoxFilm, size: int, rng: np.random.Generator, mirror: float = 0.0) -> BoxSample:
-    """Make one training sample of (size, size); `mirror` is the probability of left and right changing places.
+def draw_boxes(film: BoxFilm, size: int, rng: np.random.Generator, mirror: float = 0.0, gray: float = 1.0) -> BoxSample:
+    """Make one training sample of (size, size).
 
-    Shadows are not laid over such films: they are what is to be found.
+    `mirror` is the probability of left and right changing places; `gray` how often gray values are changed, against the
+    usual. Shadows are not laid over such films: they are what is to be found.
     """
-    changes = tuple(one for one in CHANGES if one is not SHADOWS)
+    changes = tuple((gray * chance, change) for chance, change in CHANGES if (chance, change) != SHADOWS)
     sample = draw_sample(film.film, size, rng, changes)
     image, truth = sample.image, sample.truth
     if rng.random() < mirror:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxrnode.training import boxes
 from cxrnode.training.boxes import BoxTruth, Readers, cache_boxes, draw_boxes, extents, true_boxes
 from cxrnode.training.example import Example, TrueBox
 from cxrnode.training.options import TrainOptions
@@ -115,6 +116,21 @@ def test_a_mirrored_sample_is_the_sample_seen_from_behind(drawn: Example) -> Non
     plain, mirrored = (draw_boxes(film, SIZE, np.random.default_rng(2), mirror) for mirror in (0.0, 1.0))
     assert np.array_equal(plain.image[..., ::-1], mirrored.image)
     assert np.allclose(plain.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [SIZE, 0, SIZE, 0], mirrored.boxes)
+
+
+def test_gray_values_are_changed_as_often_as_the_recipe_says(drawn: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that blanks six pictures in ten blanks three at half that, none at nought."""
+    blank = (0.6, lambda image, rng: np.zeros_like(image))
+    monkeypatch.setattr(boxes, "CHANGES", (blank,))
+    film = cache_boxes(drawn, true_boxes(drawn, READERS), SIZE)
+    blanked = {
+        gray: np.mean(
+            [not draw_boxes(film, SIZE, np.random.default_rng(seed), gray=gray).image.any() for seed in range(60)]
+        )
+        for gray in (0.0, 0.5, 1.0)
+    }
+    assert blanked[0.0] == 0
+    assert 0.15 < blanked[0.5] < 0.45 < blanked[1.0] < 0.75
 
 
 def test_a_film_whose_box_was_lost_no_longer_says_that_there_is_one(drawn: Example) -> None:

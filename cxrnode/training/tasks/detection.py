@@ -88,10 +88,12 @@ class Detection:
         """Draw batch `number`."""
         options, recipe = self._options, self._recipe
         picks = np.random.default_rng((options.seed, number)).choice(len(self._films), options.batch, p=self._chances)
-        mirror = float(recipe.samples.get("mirror", 0.0))
+        mirror, gray = float(recipe.samples.get("mirror", 0.0)), float(recipe.samples.get("gray", 1.0))
         return stack_boxes(
             [
-                draw_boxes(self._films[pick], recipe.size, np.random.default_rng((options.seed, number, place)), mirror)
+                draw_boxes(
+                    self._films[pick], recipe.size, np.random.default_rng((options.seed, number, place)), mirror, gray
+                )
                 for place, pick in enumerate(picks)
             ]
         )
