@@ -90,7 +90,7 @@ def train(
     Raises NeedsOperator where the data is missing, or what the recipe begins from.
     """
     options = (options or TrainOptions()).under(recipe.options)
-    examples = _with_all_parts(read_catalogue(data), data)
+    examples = _with_all_parts(read_catalogue(data, out), data)
     out.mkdir(parents=True, exist_ok=True)
     (out / "options.json").write_text(json.dumps(_told(recipe, options), indent=2) + "\n")
     torch.set_num_threads(options.threads)
