@@ -53,6 +53,15 @@ def test_a_group_is_scaled_so_that_its_truth_surprises_less() -> None:
     assert surprise(scaled, classes) == pytest.approx(surprise(honest, classes), rel=0.02)
 
 
+def test_few_films_do_not_make_a_class_all_but_certain() -> None:
+    """Thirty films whose classes are nearly told apart: no scale runs away from the others."""
+    rng = np.random.default_rng(5)
+    classes = np.arange(30) % 3
+    said = rng.normal(0.0, 0.6, (30, 3)) + np.eye(3)[classes] * np.array([3.0, 0.5, 0.5])
+    scales = [one.scale for one in fit_softmax(said, classes)]
+    assert max(scales) < 2 * min(scales)
+
+
 def surprise(logits: np.ndarray, classes: np.ndarray) -> float:
     """Mean negative logarithm of the true class's probability."""
     return float(-log_softmax(logits, axis=1)[np.arange(len(classes)), classes].mean())

@@ -85,6 +85,8 @@ def _draw_finding(out: Path, found: Report, finding: str, films: Sequence[Statem
         if truth.any() and not truth.all():
             label = f"{source}: AUC {reports[source].auc}, n={len(part)}"
             curves[label] = roc(np.array([film.probability for film in part]), truth)
+    if not curves:
+        return  # No source has films with it and films without: there is nothing to rank, nor to rely on.
     draw_roc(curves, f"{found.name}: {finding}", out / f"roc_{finding}.png")
     shown = {
         f"{source}: n={one.films}": one.reliability
