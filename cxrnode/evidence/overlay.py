@@ -112,13 +112,14 @@ def _draw_lines(picture: Image.Image, measurements: Sequence[Measurement], scale
 
 
 def _caption(picture: Image.Image, result: ImageResult) -> None:
-    """Write what is not ruled out above, the ratio and the intended use at the foot."""
+    """Write what is not ruled out, the ratio and the intended use at the foot: no apex is hidden by a word."""
     ratios = [m.value for one in result.results for m in one.measurements if m.name == "cardiothoracic_ratio"]
     text = " · ".join([f"CTR {ratio:.2f}" for ratio in ratios] + ["research use, not a medical device"])
     size = max(12, picture.width // 40)
     stated = [finding for one in result.results for finding in one.findings if finding.presence is not Presence.ABSENT]
-    for number, finding in enumerate(stated, start=1):
-        _write(picture, (picture.width / 2, number * 1.3 * size), _stated(finding), _COLOURS.get(finding.name, _OTHER))
+    for number, finding in enumerate(reversed(stated), start=1):
+        row = picture.height - size - number * 1.3 * size
+        _write(picture, (picture.width / 2, row), _stated(finding), _COLOURS.get(finding.name, _OTHER))
     _write(picture, (picture.width / 2, picture.height - size), text, _LINE)
 
 

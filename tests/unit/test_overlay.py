@@ -75,12 +75,13 @@ def test_a_box_is_drawn_where_it_is_and_dashed_where_nothing_is_certain() -> Non
     assert tuple(_drawn(_found(Presence.PRESENT))[250, 200]) == (60, 60, 60)
 
 
-def test_what_is_not_ruled_out_stands_above_the_picture() -> None:
-    """An absent finding writes nothing there; a present one does."""
-    above = {presence: _drawn(_found(presence))[:60] for presence in Presence}
-    assert (above[Presence.ABSENT] == 60).all()
-    assert (above[Presence.PRESENT] != 60).any()
-    assert (above[Presence.PRESENT] != above[Presence.INDETERMINATE]).any()
+def test_what_is_not_ruled_out_stands_at_the_foot_of_the_picture() -> None:
+    """An absent finding writes nothing there, a present one does; the apices stay free."""
+    foot = {presence: _drawn(_found(presence))[365:380] for presence in Presence}
+    assert (foot[Presence.ABSENT] == 60).all()
+    assert (foot[Presence.PRESENT] != 60).any()
+    assert (foot[Presence.PRESENT] != foot[Presence.INDETERMINATE]).any()
+    assert (_drawn(_found(Presence.PRESENT))[:100] == 60).all()
 
 
 def test_the_same_result_gives_the_same_picture() -> None:
