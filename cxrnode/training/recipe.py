@@ -65,7 +65,13 @@ def _read(path: Path) -> dict[str, Any]:
     with path.open("rb") as lines:
         said = tomllib.load(lines)
     extended = said.pop("extends", None)
-    return said if extended is None else _merged(_read(path.parent / f"{extended}.toml"), said)
+    return said if extended is None else _merged(_read(_under(path, f"{extended}.toml")), said)
+
+
+def _under(path: Path, name: str) -> Path:
+    """Find what a recipe extends: another file beside it, else one of the program's."""
+    beside = path.parent / name
+    return beside if beside.is_file() and beside != path else FOLDER / name
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,15 @@ def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path) -> None:
     assert TrainOptions(learning_rate=0.1).under(recipe.options).learning_rate == 0.1
 
 
+@pytest.mark.parametrize("name", ["mine.toml", "lungs.toml"])
+def test_a_recipe_of_ones_own_extends_one_of_the_programs(tmp_path: Path, name: str) -> None:
+    """Nothing is beside it, or only itself: the program's recipe of that name is meant."""
+    (tmp_path / name).write_text('extends = "lungs"\n[loss]\ndice = 0.5\n')
+    recipe, whole = find_recipe(str(tmp_path / name)), find_recipe("lungs")
+    assert recipe.loss == {**whole.loss, "dice": 0.5}
+    assert recipe.network == whole.network
+
+
 def test_a_recipe_with_a_mistake_is_named(tmp_path: Path) -> None:
     """The operator learns which file, and what is wrong with it."""
     (tmp_path / "odd.toml").write_text('model = "lungs"\nsizes = 3\n')
