@@ -9,7 +9,7 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test lint lock clean
+.PHONY: targets setup demo test lint bench lock clean
 
 targets: ## print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ lint: $(STAMP) ## style, types, and the layers of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## what each model costs beside its bare network; ARGS="--out DIR" keeps the tables
+	$(BIN)/python -m benchmarks.models $(ARGS)
 
 lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU build is the one found
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra train --all-build-deps --generate-hashes --strip-extras \
