@@ -55,6 +55,14 @@ def test_every_hint_names_a_heading_that_the_page_on_operations_has():
     assert [name for name in named if name[1] not in known] == []
 
 
+def test_every_hint_at_the_page_on_training_names_a_heading_of_it():
+    """Whoever trains is sent to a place, not to a long page."""
+    known = headings(ROOT / "docs/training.md")
+    texts_of = (text for module in (ROOT / "cxrnode").rglob("*.py") for text in texts(module))
+    named = [name for text in texts_of for name in re.findall(r"docs/training\.md, ([^;()]+)", text)]
+    assert [name for name in named if name not in known] == []
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path):
     """A page that was renamed takes its links along."""
