@@ -1,4 +1,4 @@
-"""`cxrnode models` evaluate, calibrate, shortcuts: how good a model is, and by which points it is judged."""
+"""`cxrnode models` evaluate, calibrate, shortcuts, halving: how good a model is, and by which points it is judged."""
 
 from __future__ import annotations
 
@@ -121,6 +121,38 @@ def shortcuts(
         bundle=bundle or folder_of(name),
         part=part.value,
         most=most,
+        device=device,
+        threads=threads,
+        report=progress(),
+    )
+    if json:
+        say_json(found.as_json())
+    else:
+        say(found.table())
+    raise typer.Exit(0 if found.passed else 1)
+
+
+@models.command()
+def halving(
+    name: Name,
+    data: Data,
+    weights: Annotated[
+        Path, typer.Option("--weights", exists=True, help="A run's best-full.pt or checkpoint.pt: weights unrounded.")
+    ],
+    bundle: Bundle = None,
+    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.VALIDATE,
+    threads: Threads = 2,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Compare a model with its weights as trained and in half precision. Exit code 1 where halving costs anything."""
+    from cxrnode.training.evaluation.halving import try_halving
+
+    found = try_halving(
+        data,
+        bundle=bundle or folder_of(name),
+        weights=weights,
+        part=part.value,
         device=device,
         threads=threads,
         report=progress(),

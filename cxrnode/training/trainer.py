@@ -2,7 +2,7 @@
 
 Promises a run folder that tells the whole story (`options.json`, `log.jsonl`, `curves.png`), a checkpoint from which a
 stopped run goes on as if it had not been stopped, and `best.pt`: the averaged weights that did best on the validation
-part, in half precision; at the end they are also a whole bundle.
+part, in half precision (`best-full.pt`: the same before rounding); at the end they are also a whole bundle.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,11 +97,13 @@ def train(
     torch.manual_seed(options.seed)
     run = _begin(build_task(recipe, examples, options, out), recipe, options, out)
     report({"event": "started", "step": run.step, **run.task.counts()})
+    for remark in run.task.shortfall.remarks():
+        report({"event": "remark", "remark": remark})
     while not run.over():
         line = _leg(run)
         _record(run, line, out)
         report(line)
-    bundle = export_bundle(recipe, out / "best.pt", out / "bundle", LOCAL_VERSION)
+    bundle = export_bundle(run.task.shortfall.stated(recipe), out / "best.pt", out / "bundle", LOCAL_VERSION)
     return Outcome(weights=out / "best.pt", bundle=bundle, score=run.best_score, steps=run.step)
 
 
@@ -212,18 +214,19 @@ def _average(run: Run) -> None:
 def _record(run: Run, line: dict[str, Any], out: Path) -> None:
     if line["score"] > run.best_score:
         run.best_score, run.best_step = line["score"], run.step
-        _replace(half_precision(run.averaged), out / "best.pt")
+        _replace(dict(run.averaged.state_dict()), out / "best-full.pt")
+        _replace(halved(run.averaged.state_dict()), out / "best.pt")
     _replace(_checkpoint(run), out / "checkpoint.pt")
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
     draw_curves(out / "log.jsonl", out / "curves.png")
 
 
-def half_precision(network: nn.Module) -> dict[str, Tensor]:
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give a network's weights in half precision, on the CPU, contiguous: what a bundle ships."""
     return {
         key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous().clone()
-        for key, value in network.state_dict().items()
+        for key, value in state.items()
     }
 
 

@@ -16,6 +16,7 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.training.augment import draw_sample
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.examine import evaluate
+from cxrnode.training.evaluation.halving import try_halving
 from cxrnode.training.example import part_of
 from cxrnode.training.films import read_film
 from cxrnode.training.options import TrainOptions
@@ -72,7 +73,7 @@ def test_a_patient_is_in_one_part_for_good() -> None:
 
 def test_sources_of_another_convention_are_left_out(data: Path) -> None:
     """Lungs that include the heart's shadow are not mixed in."""
-    assert {example.source for example in learnt_from(SMALL, read_catalogue(data))} == {"jsrt", "shenzhen"}
+    assert {example.source for example in learnt_from(SMALL, read_catalogue(data))[0]} == {"jsrt", "shenzhen"}
 
 
 def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_learning_rate_rises_and_then_falls_to_nearly_nothing() -> None:
 
 def test_sources_are_drawn_by_weight_not_by_number(data: Path) -> None:
     """Half of what is drawn has a heart although fewer films than half might."""
-    films = [example for example in learnt_from(SMALL, read_catalogue(data)) if example.part == "train"]
+    films = [example for example in learnt_from(SMALL, read_catalogue(data))[0] if example.part == "train"]
     few = [one for one in films if one.source == "jsrt"][:2] + [one for one in films if one.source == "shenzhen"]
     shelf = fill_shelf(few, 64)
     labelled = np.concatenate([draw_batch(shelf, SMALL, 16, 1, number).labelled for number in range(8)])
@@ -172,6 +173,18 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data: Path, tmp_pa
     assert all(torch.equal(one["network"][key], other["network"][key]) for key in one["network"])
     assert len((tmp_path / "parts" / "log.jsonl").read_text().splitlines()) == 2
     assert Image.open(tmp_path / "parts" / "curves.png").size[0] > 100
+
+
+def test_a_run_keeps_its_best_weights_unrounded_beside_what_it_ships(data: Path, tmp_path: Path) -> None:
+    """So that anybody can see what rounding costs: here it costs nothing."""
+    outcome = train(SMALL, data, tmp_path / "run", QUICK)
+    full, shipped = (torch.load(tmp_path / "run" / name, weights_only=True) for name in ("best-full.pt", "best.pt"))
+    floats = [name for name in full if full[name].is_floating_point()]
+    assert {full[name].dtype for name in floats} == {torch.float32}
+    assert all(torch.equal(full[name].half(), shipped[name]) for name in floats)
+    found = try_halving(data, bundle=outcome.bundle, weights=tmp_path / "run" / "best-full.pt", part="test", threads=1)
+    assert found.shipped and found.passed
+    assert any(one.name.startswith("Dice, heart") for one in found.measures)
 
 
 def test_training_without_progress_stops_early(data: Path, tmp_path: Path) -> None:

@@ -104,12 +104,13 @@ def look(network: Network, examples: Sequence[Example], report: Tell = lambda li
     """Examine films one by one."""
     seen = Seen()
     for number, (example, said) in enumerate(answer_all(network, examples), 1):
-        _note(seen, network.card, example, said)
+        note(seen, network.card, example, said)
         report({"event": "film", "done": number, "of": len(examples)})
     return seen
 
 
-def _note(seen: Seen, card: BundleCard, example: Example, said: Answer) -> None:
+def note(seen: Seen, card: BundleCard, example: Example, said: Answer) -> None:
+    """Add to `seen` what was said of one film."""
     line: dict[str, Any] = {"name": example.name, "source": example.source, "patient": example.patient}
     line["scores"] = {score.finding: score.probability for score in said.read.scores}
     if card.kind == "segmentation" and any(name in example.masks for name in card.channels):
