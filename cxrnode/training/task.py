@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from cxrnode.training.shortfall import Shortfall
+
 
 class Task(Protocol):
-    """One kind of training: a network, its batches, its loss and its quick look at the validation part."""
+    """One kind of training: a network, its batches, its loss, its quick look, and what the folder could not give."""
 
     network: nn.Module
+    shortfall: Shortfall
 
     def batch(self, number: int) -> Any:
         """Draw batch `number` of the run: numpy arrays, whatever `loss` wants."""

@@ -87,7 +87,7 @@ def _task(films: Sequence[Example], out: Path, **changes: object) -> Pneumothora
 
 def test_a_reported_pneumothorax_is_never_taken_for_a_sound_film(films: list[Example]) -> None:
     """It is in the group of the reported, and so no host."""
-    groups = grouped([film for film in films if film.part == "train"], RECIPE)
+    groups, _ = grouped([film for film in films if film.part == "train"], RECIPE)
     assert [film.name for film in groups["untouched"]] == ["sound0", "sound1", "sound2"]
     assert [film.name for film in groups["reported"]] == ["reported"]
     assert groups["drawn"] == []
@@ -205,10 +205,24 @@ def test_training_lowers_the_loss(films: list[Example], tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_without_a_drawn_film_to_check_on_there_is_no_training(films: list[Example], tmp_path: Path) -> None:
-    """Nothing simulated stands in for it, and the operator learns what is missing."""
+def test_without_a_drawn_film_to_check_on_reports_have_the_say(films: list[Example], tmp_path: Path) -> None:
+    """Nothing simulated stands in for it; without reports too the operator learns what is missing."""
+    undrawn = [film for film in films if film.name != "check"]
+    with torch.inference_mode():
+        told = _task(undrawn, tmp_path).validate(_Fixed(torch.full((1, 1, SIZE, SIZE), -6.0)))
+    assert told == {"score": 0.5, "reported auc": 0.5}
     with pytest.raises(NeedsOperator, match="validation"):
-        _task([film for film in films if film.name != "check"], tmp_path)
+        _task([film for film in undrawn if film.name != "check reported"], tmp_path)
+
+
+def test_sound_films_of_other_sources_stand_in_for_the_hosts(films: list[Example], tmp_path: Path) -> None:
+    """Where the recipe's hosts are missing: what readers found sound, and lungs that somebody drew, and it is said."""
+    elsewhere = [replace(film, source="elsewhere") for film in films[:3]]
+    seen = replace(elsewhere[0], name="seen", source="chestxdet", masks={**films[0].masks, "pneumothorax": ()})
+    task = _task([*elsewhere, seen, *films[4:]], tmp_path)
+    assert task.counts()["untouched"] == task.counts()["hosts"] == 4
+    assert "none of the recipe's sources (nih, shenzhen, jsrt) is there" in task.shortfall.instead
+    assert task.shortfall.sources == "chestxdet, elsewhere"
 
 
 def test_the_lungs_bundle_is_named_where_it_is_missing(films: list[Example], tmp_path: Path) -> None:

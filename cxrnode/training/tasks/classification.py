@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from cxrnode.training.films import pixel_aspect
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.samples import CACHED_PER_GRID, thinned
+from cxrnode.training.shortfall import Shortfall, refuse_without, sources_of
 
 OPACITIES = frozenset({"nih.Infiltration", "nih.Consolidation", "nih.Pneumonia", "nih.Edema"})
 NOTHING = "nih.No Finding"
@@ -52,12 +53,22 @@ class Classification:
         chosen = [one for one in examples if one.source not in recipe.samples.get("leave_out", ())]
         chosen = [one for one in chosen if (answers_of(one, self._questions, recipe)[0] >= 0).any()]
         learnt = thinned([one for one in chosen if one.part == "train"], options.examples)
-        self._films = tuple(_cached(one, recipe.size) for one in learnt)
         self._answers = [answers_of(one, self._questions, recipe) for one in learnt]
+        checks, instead = _checks([one for one in chosen if one.part == "validate"])
+        told, asked = (self._told(part) for part in (learnt, checks))
+        refuse_without(_choices(told), _choices(asked), _wanted(self._questions), examples)
+        self.shortfall = replace(instead, unlearnt=tuple(name for name in recipe.channels if name not in told))
+        self._films = tuple(_cached(one, recipe.size) for one in learnt)
         self._chances = chances(learnt, recipe)
-        checks = [one for one in chosen if one.part == "validate" and one.classes]
         self._checks = thinned(checks, MOST_CHECKS)
         self._shown = np.stack([_prepared(one, recipe.size) for one in self._checks])
+
+    def _told(self, examples: Sequence[Example]) -> set[str]:
+        """Name the channels that are the answer of at least one film."""
+        columns = [list(one.values()) for one in self._questions.values()]
+        truths = (answers_of(one, self._questions, self._recipe)[0] for one in examples)
+        numbers = {columns[place][said] for truth in truths for place, said in enumerate(truth) if said >= 0}
+        return {self._recipe.channels[number] for number in numbers}
 
     def counts(self) -> Mapping[str, int]:
         """Films to learn from, and to check on."""
@@ -110,6 +121,26 @@ class Classification:
             said |= _scores(question, truth[truth >= 0], chance)
         areas = [value for key, value in said.items() if key.endswith(" auc")]
         return {"score": float(np.mean(areas)) if areas else 0.0, **said}
+
+
+def _checks(examples: Sequence[Example]) -> tuple[list[Example], Shortfall]:
+    """Pick the films that a person answered for; where there are none, those whose report a program read."""
+    answered = [one for one in examples if one.classes]
+    if answered or not examples:
+        return answered, Shortfall()
+    instead = "nobody answered for a film of the validation part: checked by labels that a program read from reports"
+    return list(examples), Shortfall(instead=instead, sources=sources_of(examples))
+
+
+def _choices(told: set[str]) -> int:
+    """Count the answers to questions that were answered in more than one way: one alone teaches nothing."""
+    ways = Counter(channel.partition(".")[0] for channel in told)
+    return sum(count for count in ways.values() if count > 1)
+
+
+def _wanted(questions: Mapping[str, Mapping[str, int]]) -> str:
+    asked = " or ".join(f"{question} ({', '.join(columns)})" for question, columns in questions.items())
+    return f"one of two different answers to {asked}"
 
 
 def questions_of(recipe: Recipe) -> Mapping[str, Mapping[str, int]]:

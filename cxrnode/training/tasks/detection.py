@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
+from cxrnode.training.shortfall import Shortfall, refuse_without, sources_of
 
 FloatArray = NDArray[np.float32]
 Known = tuple[Example, BoxTruth]
@@ -36,6 +38,7 @@ OVERLAP, MOST = 0.3, 8
 """Of boxes that overlap more, the surest stays; so many a film. As in a bundle's block `detection`."""
 CHECKED = 64
 """The surest candidates of a film that are compared with each other when the validation part is looked at."""
+NOTHING = BoxTruth(boxes=(), whole=True, probability=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +75,11 @@ class Detection:
             raise ValueError("this kind of training needs a network that draws boxes")
         self._recipe, self._options = recipe, options
         self._weights = BoxWeights(**recipe.loss)
-        known = with_weak_labels(_known(recipe, examples))
+        read, self.shortfall = _known(recipe, examples)
+        known = with_weak_labels(read)
         kinds = _kinds([one for one in known if one[0].part == "train"], options.examples)
+        shown = [one for one in known if one[0].part == "validate" and one[1].boxes]
+        refuse_without(len(kinds["boxed"]), len(shown), _wanted(recipe), examples)
         self._films = tuple(cache_boxes(*one, recipe.size) for films in kinds.values() for one in films)
         self._counts = {kind: len(films) for kind, films in kinds.items()}
         self._chances = _chances(self._counts, recipe.samples.get("kinds", {}))
@@ -122,13 +128,41 @@ class Detection:
         return {"score": (area + mean) / 2, "mean_precision": mean, "auc": area}
 
 
-def _known(recipe: Recipe, examples: Sequence[Example]) -> list[Known]:
-    said = recipe.samples
-    counts = {reader: labels for reader, labels in said["counts"].items() if labels}
-    readers = Readers(counts=counts, unsure=said.get("unsure", {}), answer=recipe.channels[0])
-    left_out = said.get("leave_out", ())
+def _known(recipe: Recipe, examples: Sequence[Example]) -> tuple[list[Known], Shortfall]:
+    left_out = recipe.samples.get("leave_out", ())
     used = [one for one in examples if one.source not in left_out and (one.boxes is not None or one.labels)]
-    return [(one, true_boxes(one, readers)) for one in used]
+    otherwise: Mapping[str, Any] = recipe.samples.get("otherwise", {})
+    if _drew(used, _counting(recipe.samples)) or not _drew(used, _counting(otherwise)):
+        return _read_by(recipe.samples, recipe, used), Shortfall()
+    clear, there = str(otherwise.get("clear", "")), ", ".join(_drew(used, _counting(otherwise)))
+    instead = f"none of {', '.join(_counting(recipe.samples))} drew boxes: those of {there} count"
+    instead += f", and films whose report says {clear} count as without" if clear else ""
+    known = [
+        (one, NOTHING if np.isnan(truth.probability) and one.labels.get(clear) else truth)
+        for one, truth in _read_by(otherwise, recipe, used)
+    ]
+    return known, Shortfall(instead=instead, sources=sources_of(used))
+
+
+def _read_by(said: Mapping[str, Any], recipe: Recipe, examples: Sequence[Example]) -> list[Known]:
+    readers = Readers(counts=_counting(said), unsure=said.get("unsure", {}), answer=recipe.channels[0])
+    return [(one, true_boxes(one, readers)) for one in examples]
+
+
+def _counting(said: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """Give the readers with the labels of theirs that count."""
+    return {reader: labels for reader, labels in said.get("counts", {}).items() if labels}
+
+
+def _drew(examples: Sequence[Example], readers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Name the readers who drew a box that counts, on any film."""
+    drawn = {(box.drawn_by, box.label) for one in examples for box in one.boxes or ()}
+    return [reader for reader, labels in readers.items() if any((reader, label) in drawn for label in labels)]
+
+
+def _wanted(recipe: Recipe) -> str:
+    readers = {**_counting(recipe.samples.get("otherwise", {})), **_counting(recipe.samples)}
+    return "a box by " + " or ".join(f"{reader} ({', '.join(labels)})" for reader, labels in readers.items())
 
 
 def with_weak_labels(known: Sequence[Known]) -> list[Known]:

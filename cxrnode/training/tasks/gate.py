@@ -28,6 +28,7 @@ from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
+from cxrnode.training.shortfall import Shortfall, refuse_without
 
 FloatArray = NDArray[np.float32]
 Generator = np.random.Generator
@@ -144,9 +145,13 @@ class GateTask:
         self._recipe, self._options = recipe, options
         chosen = learnable(examples, recipe)
         learnt = [one for one in chosen if one.part == "train"]
+        held = [one for one in chosen if one.part == "validate"]
+        refuse_without(len(learnt), len(held), "a whole frontal chest", examples)
+        # One age alone tells nothing apart.
+        ages = {is_child(one) for one in learnt}
+        self.shortfall = Shortfall(unlearnt=() if {True, False} <= ages else ("child",))
         self._films = [keep(one) for one in learnt[:: -(-len(learnt) // (options.examples or len(learnt)))]]
         self._chances = _chances(self._films, recipe.samples.get("weights", {}))
-        held = [one for one in chosen if one.part == "validate"]
         self._checks = checks(held[:: -(-len(held) // MOST_CHECKS)], recipe)
 
     def batch(self, number: int) -> Batch:

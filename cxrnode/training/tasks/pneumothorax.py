@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from cxrnode.errors import NeedsOperator
 from cxrnode.inference.network import build_network
 from cxrnode.inference.reading import map_probability
 from cxrnode.pixels.geometry import Letterbox, place, shrink
@@ -31,6 +30,7 @@ from cxrnode.training.films import pixel_aspect
 from cxrnode.training.hosts import SIDES, Host, LungFinder, take_host
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
+from cxrnode.training.shortfall import Shortfall, lacking, named_or_all
 from cxrnode.training.simulate import simulate
 
 FloatArray = NDArray[np.float32]
@@ -74,15 +74,17 @@ class Pneumothorax:
         self.network = build_network(recipe.network)
         self._recipe, self._options = recipe, options
         chosen = [one for one in examples if one.source not in recipe.samples.get("leave_out", ())]
-        groups = _fewer(grouped([one for one in chosen if one.part == "train"], recipe), options.examples)
-        if not groups["untouched"] and not groups["drawn"]:
-            raise _too_few("neither a film with a drawn pneumothorax nor a sound one to simulate it on")
+        found, self.shortfall = grouped([one for one in chosen if one.part == "train"], recipe)
+        groups = _fewer(found, options.examples)
+        checks = looked_at([one for one in chosen if one.part == "validate"], examples)
         self._films = _take_all(groups, recipe.size, (options.bundles or Path("models")) / "lungs", out)
         self._hosts = [place for place, host in enumerate(self._films["untouched"]) if host.lungs is not None]
         self._chances = {name: _by_source(films, recipe) for name, films in groups.items()}
         self._host_chances = _renormalised(self._chances["untouched"][self._hosts])
+        if not (groups["drawn"] or groups["reported"] or self._hosts):
+            raise lacking("a pneumothorax, nor lungs to simulate one in, in the training part", examples)
         self._shares = self._group_shares()
-        self._checks = _checks([one for one in chosen if one.part == "validate"], recipe.size)
+        self._checks = tuple(_check(one, recipe.size) for one in checks)
 
     def _group_shares(self) -> NDArray[np.float64]:
         wanted = self._recipe.samples.get("shares", {})
@@ -151,7 +153,7 @@ class Pneumothorax:
         """Give the mean IoU of drawn ones, and the AUC of films; `score` is the mean of the two.
 
         `auc` is of drawn films and those whose report names none. `reported auc` is of reports alone: they may be few,
-        so it is told and has no say.
+        so it is told and has no say, except where nobody drew one.
         """
         said = [self._look(network, check) for check in self._checks]
         pairs = list(zip(self._checks, said, strict=True))
@@ -164,7 +166,7 @@ class Pneumothorax:
             "reported auc": _auc([(one.present, p) for one, (_, p) in pairs if one.reported]),
         }
         measured = {name: value for name, value in scores.items() if value is not None}
-        heard = [value for name, value in measured.items() if name != "reported auc"]
+        heard = [value for name, value in measured.items() if name != "reported auc"] or list(measured.values())
         return {"score": float(np.mean(heard)), **measured}
 
     def _look(self, network: nn.Module, check: Check) -> tuple[FloatArray, float]:
@@ -174,19 +176,25 @@ class Pneumothorax:
         return maps, map_probability(maps, check.box, 0, float(self._recipe.loss.get("top_share", 0.002)))
 
 
-def grouped(examples: Sequence[Example], recipe: Recipe) -> dict[str, list[Example]]:
+def grouped(examples: Sequence[Example], recipe: Recipe) -> tuple[dict[str, list[Example]], Shortfall]:
     """Sort the training films: drawn by hand, fit to be left untouched or simulated on, known by report only.
 
-    A sound film is one of the recipe's `hosts` whose report names no pneumothorax.
+    A sound film is one of the recipe's `hosts` whose report names no pneumothorax. Where readers looked for one and
+    drew none on any film, their films are sound too; and where neither a drawn film nor one of the hosts is there, any
+    whose report names none or whose lungs somebody drew.
     """
-    hosts: Mapping[str, float] = recipe.samples.get("hosts", {})
-    drawn = [one for one in examples if CHANNEL in one.masks]
+    masked = [one for one in examples if CHANNEL in one.masks]
+    drawn = masked if any(one.masks[CHANNEL] for one in masked) else []
+    seen = [] if drawn else masked
     others = [one for one in examples if CHANNEL not in one.masks]
-    return {
-        "drawn": drawn,
-        "untouched": [one for one in others if one.source in hosts and LABEL not in one.labels],
-        "reported": [one for one in others if one.labels.get(LABEL, False)],
-    }
+    sound, hosts = [one for one in others if LABEL not in one.labels], recipe.samples.get("hosts", {})
+    named = [one for one in sound if one.source in hosts]
+    groups = {"drawn": drawn, "reported": [one for one in others if one.labels.get(LABEL, False)]}
+    if drawn or named:
+        return {**groups, "untouched": [*named, *seen]}, Shortfall()
+    likely = [one for one in sound if one.labels or "right_lung" in one.masks]
+    untouched, shortfall = named_or_all([*seen, *likely], hosts)
+    return {**groups, "untouched": untouched}, shortfall
 
 
 def _fewer(groups: Mapping[str, Sequence[Example]], most: int | None) -> dict[str, list[Example]]:
@@ -230,14 +238,18 @@ def film_loss(logits: Tensor, truth: Tensor, outlined: Tensor, present: Tensor, 
     return (outlined * by_pixel + float(said.get("image", 0.3)) * weight * by_film).mean()
 
 
-def _checks(examples: Sequence[Example], size: int) -> tuple[Check, ...]:
-    """Prepare the drawn films of the validation part, those reported, and some whose report names none."""
+def looked_at(examples: Sequence[Example], all_: Sequence[Example]) -> list[Example]:
+    """Pick the drawn films of the validation part, those reported, and some whose report names none.
+
+    Raises NeedsOperator without a pneumothorax that is drawn, or reported: nothing simulated stands in for it.
+    """
     drawn = [one for one in examples if CHANNEL in one.masks]
-    if not any(one.masks[CHANNEL] for one in drawn):
-        raise _too_few("no film with a drawn pneumothorax in the validation part")
     reports = [one for one in examples if CHANNEL not in one.masks and one.labels]
     without = _thinned([one for one in reports if LABEL not in one.labels], MOST_CHECKS)
-    return tuple(_check(one, size) for one in [*drawn, *without, *(one for one in reports if LABEL in one.labels)])
+    reported = [one for one in reports if LABEL in one.labels]
+    if not any(one.masks[CHANNEL] for one in drawn) and not (reported and without):
+        raise lacking("a drawn pneumothorax, or reports with and without one, in the validation part", all_)
+    return [*drawn, *without, *reported]
 
 
 def _check(example: Example, size: int) -> Check:
@@ -279,12 +291,3 @@ def _auc(pairs: Sequence[tuple[bool, float]]) -> float | None:
     """Give the area under the curve; None without films of both kinds."""
     truth = [present for present, _ in pairs]
     return float(roc_auc_score(truth, [p for _, p in pairs])) if len(set(truth)) == 2 else None
-
-
-def _too_few(happened: str) -> NeedsOperator:
-    return NeedsOperator(
-        f"the data folder has {happened}",
-        operation="train",
-        subject=CHANNEL,
-        hint="docs/operations.md, Training a model",
-    )

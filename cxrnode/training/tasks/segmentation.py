@@ -6,6 +6,7 @@ Promises that a channel that nobody drew on a film has no say there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from cxrnode.training.films import read_film
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.samples import Batch, draw_batch, fill_shelf, thinned
+from cxrnode.training.shortfall import Shortfall, named_or_all, refuse_without
 from cxrnode.training.validation import score_on_grid, shelve_checks
 
 
@@ -27,10 +29,12 @@ class Segmentation:
         """Read and cache the films of the sources that the recipe weighs."""
         self.network = build_network(recipe.network)
         self._recipe, self._options = recipe, options
-        chosen = learnt_from(recipe, examples)
+        chosen, shortfall = learnt_from(recipe, examples)
         learnt = thinned([one for one in chosen if one.part == "train"], options.examples)
+        checks = [one for one in chosen if one.part == "validate"]
+        refuse_without(len(learnt), len(checks), f"a drawn {' or '.join(recipe.channels)}", examples)
+        self.shortfall = replace(shortfall, unlearnt=undrawn(recipe, learnt))
         self._shelf = fill_shelf(learnt, recipe.size, recipe.channels)
-        checks = (one for one in chosen if one.part == "validate")
         self._checks = shelve_checks(((read_film(one, recipe.channels), one.source) for one in checks), recipe.size)
 
     def counts(self) -> Mapping[str, int]:
@@ -57,13 +61,21 @@ class Segmentation:
         return {"score": float(np.mean(list(scores.values()))), **scores}
 
 
-def learnt_from(recipe: Recipe, examples: Sequence[Example]) -> list[Example]:
-    """Pick the examples with a drawn channel, of the sources that the recipe weighs; of all where it weighs none."""
+def learnt_from(recipe: Recipe, examples: Sequence[Example]) -> tuple[list[Example], Shortfall]:
+    """Pick the examples with a drawn channel, of the sources that the recipe weighs.
+
+    Of all where it weighs none, or where the folder has none of those.
+    """
     weights, left_out = recipe.samples.get("weights", {}), recipe.samples.get("leave_out", ())
     drawn = [
         one for one in examples if any(is_drawn(one, name) for name in recipe.channels) and one.source not in left_out
     ]
-    return [one for one in drawn if not weights or one.source in weights or "*" in weights]
+    return named_or_all(drawn, weights)
+
+
+def undrawn(recipe: Recipe, examples: Sequence[Example]) -> tuple[str, ...]:
+    """Name the channels that nobody drew on any of these films."""
+    return tuple(name for name in recipe.channels if not any(is_drawn(one, name) for one in examples))
 
 
 def masked_loss(logits: Tensor, truth: Tensor, labelled: Tensor, dice: float = 1.0, entropy: float = 2.0) -> Tensor:
