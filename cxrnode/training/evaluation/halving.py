@@ -167,7 +167,7 @@ def read_weights(path: Path) -> State:
 
 
 def _check(full: State, half: State, path: Path) -> None:
-    said = {"operation": "halving", "subject": path.name, "hint": "docs/training.md, Measuring"}
+    said = {"operation": "halving", "subject": path.name, "hint": "docs/training.md, Measuring half precision"}
     if any(tensor.dtype == torch.float16 for tensor in full.values()):
         raise NeedsOperator("these weights are halved already", **said)
     beyond = [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]
