@@ -1,9 +1,9 @@
 """The loaded networks on their device; imported in the child only.
 
 Hides torch. Promises that a model whose files are not the ones its digest names is not run, that the same picture gives
-the same output whatever other pictures go through with it (on a GPU the shape of the batch is fixed and part of the
-model's identity; so is the number of threads, for a network whose output depends on it), and that one model's failure
-is not another's.
+the same output whatever the number of threads (a network whose output depends on it runs with one) and whatever other
+pictures go through with it (on a GPU the shape of the batch is fixed and part of the model's identity), and that one
+model's failure is not another's.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ _NOT_A_NUMBER = Failure(code="model_failed", detail="its output is not a number"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The models by name, and how many images they take at once."""
+    """The models by name, and how many images they take at once; on a CPU those `alone` run with one thread."""
 
     models: Mapping[str, Model]
     device: str
     group: int
+    threads: int = 1
+    alone: frozenset[str] = frozenset()
 
     def run(self, images: Sequence[Prepared]) -> list[dict[str, FloatArray | Failure]]:
         """Run every model on those of the images (`group` at most) that are prepared for it.
@@ -47,6 +49,7 @@ class Engine:
             if not fed:
                 continue
             pictures = np.stack([images[index].fed[name].picture for index in fed])
+            torch.set_num_threads(1 if name in self.alone else self.threads)
             for index, said in zip(fed, self._outputs(model, pictures), strict=True):
                 outputs[index][name] = said
         return outputs
@@ -82,8 +85,10 @@ def load_engine(bundles: Mapping[str, Path], *, device: str, threads: int, batch
     torch.backends.cudnn.benchmark = False
     chosen = choose_device(device)
     group = batch if chosen.startswith("cuda") else 1
-    models = {name: _load(name, path, chosen, group, threads) for name, path in bundles.items()}
-    engine = Engine(models=models, device=chosen, group=group)
+    models = {name: _load(name, path, chosen, group) for name, path in bundles.items()}
+    shared = chosen == "cpu" and threads > 1
+    alone = {name for name, model in models.items() if shared and depends_on_threads(model.network, threads)}
+    engine = Engine(models=models, device=chosen, group=group, threads=threads, alone=frozenset(alone))
     for model in models.values():
         model.network.predict(np.zeros((group, 1, model.card.input_size, model.card.input_size), dtype=np.float32))
     return engine
@@ -106,7 +111,7 @@ def choose_device(asked: str) -> str:
 def backend_of(device: str, group: int) -> str:
     """Name what of this side can change any answer: framework, kind of processor, precision, batch on a GPU.
 
-    The batch on a CPU is not in it: images go through one at a time. `depends_on_threads` says whether they matter.
+    The batch on a CPU is not in it: images go through one at a time; nor are threads (`depends_on_threads`).
     """
     version = torch.__version__.split("+")[0]
     if device == "cpu":
@@ -128,14 +133,11 @@ def depends_on_threads(network: Network, threads: int) -> bool:
     return not np.array_equal(alone, network.predict(noise), equal_nan=True)
 
 
-def _load(name: str, path: Path, device: str, group: int, threads: int) -> Model:
+def _load(name: str, path: Path, device: str, group: int) -> Model:
     network = Network.load(path, device)
-    backend = backend_of(device, group)
-    if device == "cpu" and threads > 1 and depends_on_threads(network, threads):
-        backend += f" threads-{threads}"
     card = network.card
     return Model(
-        identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend),
+        identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend_of(device, group)),
         network=network,
         card=card,
     )

@@ -13,7 +13,8 @@ from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.phantom import Radiograph, write
 from cxrnode.ports import Request
 
-LUNGS = Path(__file__).parents[2] / "models" / "lungs"
+MODELS = Path(__file__).parents[2] / "models"
+BUNDLES = {path.parent.parent.name: path.parent.parent for path in sorted(MODELS.glob("*/configs/metadata.json"))}
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,13 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
     for row, spec in enumerate(specs):
         write(spec, folder / f"{row}.dcm")
     return [
-        Request(row=row, path=folder / f"{row}.dcm", transfer_syntax_uid="", models=("lungs",), preview=True)
+        Request(row=row, path=folder / f"{row}.dcm", transfer_syntax_uid="", models=tuple(BUNDLES), preview=True)
         for row in range(len(specs))
     ]
 
 
 def answers(requests: Sequence[Request], *, threads: int, batch: int) -> Sequence[ImagePrediction]:
-    with ChildPredictor({"lungs": LUNGS}, device="cpu", threads=threads, batch=batch) as predictor:
+    with ChildPredictor(BUNDLES, device="cpu", threads=threads, batch=batch) as predictor:
         return predictor.predict(requests, lambda: None)
 
 
@@ -42,10 +43,12 @@ def plain(requests: list[Request]) -> Sequence[ImagePrediction]:
 def test_answer_does_not_depend_on(
     requests: list[Request], plain: Sequence[ImagePrediction], threads: int, batch: int
 ) -> None:
-    """The released model on films of several sizes: the same identity, the same bits."""
+    """The released models on films of several sizes: the same identities, the same bits."""
     for one, two in zip(plain, answers(requests, threads=threads, batch=batch), strict=True):
-        assert one.predictions[0].model == two.predictions[0].model
         assert np.array_equal(one.preview, two.preview)  # type: ignore[arg-type]
-        for (label, mask), (_, again) in zip(one.predictions[0].masks, two.predictions[0].masks, strict=True):
-            assert mask.any(), label
-            assert np.array_equal(mask, again), label
+        assert len(one.predictions) == len(two.predictions) == len(BUNDLES)
+        for first, second in zip(one.predictions, two.predictions, strict=True):
+            assert (first.model, first.scores, first.boxes) == (second.model, second.scores, second.boxes)
+            for (label, mask), (_, again) in zip(first.masks, second.masks, strict=True):
+                assert mask.any() or first.model.name != "lungs", label
+                assert np.array_equal(mask, again), label

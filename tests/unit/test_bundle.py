@@ -179,7 +179,7 @@ def test_an_answer_does_not_depend_on_the_batch(bundle: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "depends"), [("segmentation", True), ("classification", False)])
 def test_threads_that_change_an_answer_are_noticed(tmp_path: Path, kind: Kind, depends: bool) -> None:
-    """A BasicUNet sums in another order with two threads, our gate does not: the first one's identity names them."""
+    """A BasicUNet sums in another order with two threads, our gate does not: the first one runs with one."""
     network = Network.load(write_tiny_bundle(tmp_path, kind=kind))
     assert depends_on_threads(network, 2) is depends
     assert torch.get_num_threads() == 2
