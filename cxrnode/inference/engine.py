@@ -85,9 +85,10 @@ def load_engine(bundles: Mapping[str, Path], *, device: str, threads: int, batch
     torch.backends.cudnn.benchmark = False
     chosen = choose_device(device)
     group = batch if chosen.startswith("cuda") else 1
-    models = {name: _load(name, path, chosen, group) for name, path in bundles.items()}
+    networks = {name: Network.load(path, chosen) for name, path in bundles.items()}
+    models = {name: _model(name, network, backend_of(chosen, group)) for name, network in networks.items()}
     shared = chosen == "cpu" and threads > 1
-    alone = {name for name, model in models.items() if shared and depends_on_threads(model.network, threads)}
+    alone = {name for name, network in networks.items() if shared and depends_on_threads(network, threads)}
     engine = Engine(models=models, device=chosen, group=group, threads=threads, alone=frozenset(alone))
     for model in models.values():
         model.network.predict(np.zeros((group, 1, model.card.input_size, model.card.input_size), dtype=np.float32))
@@ -133,14 +134,10 @@ def depends_on_threads(network: Network, threads: int) -> bool:
     return not np.array_equal(alone, network.predict(noise), equal_nan=True)
 
 
-def _load(name: str, path: Path, device: str, group: int) -> Model:
-    network = Network.load(path, device)
+def _model(name: str, network: Network, backend: str) -> Model:
     card = network.card
-    return Model(
-        identity=ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend_of(device, group)),
-        network=network,
-        card=card,
-    )
+    identity = ModelIdentity(name=name, version=card.version, digest=card.digest, backend=backend)
+    return Model(identity=identity, network=network, card=card)
 
 
 def _failure(error: Exception) -> Failure:
