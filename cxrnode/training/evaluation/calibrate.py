@@ -33,6 +33,7 @@ from cxrnode.training.evaluation.calibration import (
     read_aim,
     reliability,
 )
+from cxrnode.training.evaluation.cutting import Agreement, agreement, best_cut
 from cxrnode.training.evaluation.detection import Boxed, best_point
 from cxrnode.training.evaluation.examine import choose
 from cxrnode.training.evaluation.questions import finding_truth, has, place_in, true_boxes
@@ -50,11 +51,12 @@ Tell = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heard:
-    """One film: the example, the image-level logit of each channel, and its boxes by label (corners, logits)."""
+    """One film: the example, the image-level logit of each channel, its boxes by label, how its masks agree."""
 
     example: Example
     logits: Mapping[str, float]
     boxed: Mapping[str, Boxed] = field(default_factory=dict)
+    agreed: Agreement = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What `calibrate` did: by channel the calibration, by finding the points, by label from where boxes are drawn."""
+    """What `calibrate` did: by channel the calibration, by finding the points, from where boxes and masks are drawn."""
 
     name: str
     films: int
@@ -88,7 +90,7 @@ class Outcome:
         scaled = markdown(
             ("channel", "scale", "bias"), [(name, one.scale, one.bias) for name, one in self.calibration.items()]
         )
-        drawn = markdown(("boxes of", "drawn from"), list(self.drawn_from.items()))
+        drawn = markdown(("boxes or mask of", "drawn from"), list(self.drawn_from.items()))
         return "\n\n".join(part for part in (scaled, _settings_table(self.settings), drawn) if part)
 
 
@@ -138,7 +140,7 @@ def _hear(card: BundleCard, example: Example, said: Answer) -> Heard:
                 said=boxes,
                 probabilities=probabilities,
             )
-    return Heard(example=example, logits=raw_logits(card, said), boxed=boxed)
+    return Heard(example=example, logits=raw_logits(card, said), boxed=boxed, agreed=agreement(card, example, said))
 
 
 def settle(card: BundleCard, heard: Sequence[Heard], aims: Mapping[str, Aim], part: str) -> Outcome:
@@ -152,7 +154,7 @@ def settle(card: BundleCard, heard: Sequence[Heard], aims: Mapping[str, Aim], pa
         films=len(heard),
         calibration=scaling,
         settings=settings,
-        drawn_from=_draw_from(fitted, heard, reached),
+        drawn_from=_draw_from(fitted, heard, reached) | _cut_from(card, heard),
     )
 
 
@@ -223,6 +225,13 @@ def _draw_from(card: BundleCard, heard: Sequence[Heard], reached: Mapping[str, f
             above = [reached[rule.name] for rule in card.findings if rule.channel == label and rule.name in reached]
             found[label] = round(min([best_point(scaled), *above]), 6)
     return found
+
+
+def _cut_from(card: BundleCard, heard: Sequence[Heard]) -> dict[str, float]:
+    """Give from which probability on a pixel belongs to a finding's mask."""
+    films = [one.agreed for one in heard]
+    cuts = {rule.channel: best_cut(films, rule.channel) for rule in card.findings}
+    return {channel: cut for channel, cut in cuts.items() if cut is not None}
 
 
 def _calibrated(card: BundleCard, label: str, film: Boxed) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
