@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.cli.app import STOPPED, Json, app, say, say_aside, say_json, say_table, settings
 from cxrnode.errors import CxrnodeError, NeedsOperator
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def train(
     name: Name,
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Run folder; a run that is there goes on.")],
-    minutes: Annotated[float | None, typer.Option(help="End after this many minutes of training.")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after this many steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="End after this many minutes of training, or by steps.")] = None,
+    steps: Annotated[int | None, typer.Option(help="End after this many steps; else the recipe's own number.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of weights and samples.")] = None,
@@ -84,7 +83,11 @@ def train(
     leave_out: Annotated[list[str] | None, typer.Option(help="A source not to learn from; may be repeated.")] = None,
     examples: Annotated[int | None, typer.Option(help="Learn from this many films only.")] = None,
 ) -> None:
-    """Train a model on your data: log.jsonl, curves.png, the best checkpoint and a bundle in the run folder."""
+    """Train a model on public data sets as published, or on your own films, and write a bundle.
+
+    The run folder gets log.jsonl, curves.png, a checkpoint and, at the end, bundle/. A run that was stopped goes on
+    when the same command is given again. Progress goes to standard error, where the results lie to standard output.
+    """
     from dataclasses import replace
 
     from cxrnode.training.options import TrainOptions
@@ -95,9 +98,17 @@ def train(
     options = replace(options, steps=steps or options.steps, seed=options.seed if seed is None else seed)
     options = replace(options, bundles=settings().models.folder)
     chosen = find_recipe(recipe or name).without(tuple(leave_out or ()))
-    outcome = run_training(chosen, data, out, options, progress())
-    say(f"done: {outcome}")
-    say(f"measure it: cxrnode models evaluate {name} --data {data} --bundle {out / 'bundle'}")
+    if recipe and chosen.model != name:
+        raise NeedsOperator(f"the recipe is of the model {chosen.model}", operation="train", subject=name)
+    try:
+        outcome = run_training(chosen, data, out, options, progress())
+    except KeyboardInterrupt as stop:
+        say_aside("stopped: the same command goes on from the last look at the validation part")
+        raise typer.Exit(STOPPED) from stop
+    say(f"ended at step {outcome.steps}; the best score on the validation part is {outcome.score:.4f}")
+    say(f"bundle: {outcome.bundle}, not calibrated and not measured yet; next:")
+    for verb in ("calibrate", "evaluate"):
+        say(f"  cxrnode models {verb} {chosen.model} --data {data} --bundle {outcome.bundle}")
 
 
 def folder_of(name: str) -> Path:
@@ -150,12 +161,24 @@ def _brief(name: str, card: BundleCard, enabled: str | Sequence[str]) -> dict[st
 
 
 def progress() -> Callable[[dict[str, Any]], None]:
-    """Print a line of progress at most once a second, to standard error."""
+    """Print lines of progress to standard error; of films that are counted, one a second."""
     last = [0.0]
 
     def report(line: dict[str, Any]) -> None:
         if time.monotonic() - last[0] >= 1.0 or line.get("event") != "film":
             last[0] = time.monotonic()
-            sys.stderr.write(" ".join(f"{key}={value}" for key, value in line.items()) + "\n")
+            say_aside(_in_words(line))
 
     return report
+
+
+def _in_words(line: Mapping[str, Any]) -> str:
+    """Give a line of progress for a person: a remark as it is, numbers in about four digits."""
+    if "remark" in line:
+        return f"note: {line['remark']}"
+    pairs = ((key.replace(" ", "_"), _short(value)) for key, value in line.items())
+    return " ".join(value if key == "event" else f"{key}={value}" for key, value in pairs)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)
