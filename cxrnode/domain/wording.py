@@ -6,6 +6,7 @@ for every reason and caveat.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,9 +35,11 @@ def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
     if code:
         return [f"Not analysed, because {REASONS[code].text}."]
     said: list[str] = []
+    times = Counter(name for result in summary.get("results", ()) for name in result["findings"])
     for result in summary.get("results", ()):
         said += [_measured(name, number) for name, number in result["measurements"].items()]
-        said += [_judged(name, judged) for name, judged in result["findings"].items()]
+        by = f" by the model {result.get('model', '')}"
+        said += [_judged(name, judged, by if times[name] > 1 else "") for name, judged in result["findings"].items()]
         said += [f"No {_REGIONS.get(label, label)} found." for label in result["absent"]]
     said += [f"The model {name} is missing, because {REASONS[why].text}." for name, why in summary.get("missing", ())]
     return said + [f"Note: {caveat}." for caveat in summary.get("caveats", ())]
@@ -47,15 +50,15 @@ def _measured(name: str, number: Mapping[str, Any]) -> str:
     return f"{_NAMES.get(name, name.replace('_', ' '))}: {quantity(number['value'], number['unit'], of)}."
 
 
-def _judged(name: str, judged: Mapping[str, Any]) -> str:
-    """Give the judgment, the sides and boxes, the probability, and every reserve."""
+def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:
+    """Give the judgment, `by` which model where two speak of it, sides and boxes, probability, and every reserve."""
     said = [judged["presence"], *([" and ".join(judged["sides"])] if judged.get("sides") else [])]
     if judged.get("boxes"):
         said.append("1 place" if judged["boxes"] == 1 else f"{judged['boxes']} places")
     probability = judged.get("probability")
     with_what = "" if probability is None else f" (probability {probability:.2f})"
     reserves = "".join(f" {CAVEATS.get(caveat, caveat)}." for caveat in judged.get("caveats", ()))
-    return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}: {', '.join(said)}{with_what}.{reserves}"
+    return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}{by}: {', '.join(said)}{with_what}.{reserves}"
 
 
 def quantity(value: float, unit: str, of: str = "the picture") -> str:

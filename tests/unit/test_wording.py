@@ -109,3 +109,15 @@ def test_the_size_of_a_pneumothorax_says_what_it_is_a_share_of() -> None:
     numbers = {"right_pneumothorax.hemithorax_share": {"value": 14.26, "unit": "%"}}
     summary = {"results": [{"measurements": numbers, "findings": {}, "absent": []}]}
     assert sentences("", summary) == ["Right pneumothorax: 14.3 % of the area of its hemithorax."]
+
+
+def test_two_models_that_speak_of_one_finding_are_told_apart() -> None:
+    """A reader sees whose answer is whose."""
+    results = [
+        {"model": name, "measurements": {}, "findings": {"lung_opacity": {"presence": said}}, "absent": []}
+        for name, said in (("classifier", "present"), ("opacity", "absent"))
+    ]
+    assert sentences("", {"results": results}) == [
+        "Lung opacity by the model classifier: present.",
+        "Lung opacity by the model opacity: absent.",
+    ]
