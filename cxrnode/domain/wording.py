@@ -56,9 +56,16 @@ def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:
     if judged.get("boxes"):
         said.append("1 place" if judged["boxes"] == 1 else f"{judged['boxes']} places")
     probability = judged.get("probability")
-    with_what = "" if probability is None else f" (probability {probability:.2f})"
+    with_what = "" if probability is None else f" (probability {likelihood(probability)})"
     reserves = "".join(f" {CAVEATS.get(caveat, caveat)}." for caveat in judged.get("caveats", ()))
     return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}{by}: {', '.join(said)}{with_what}.{reserves}"
+
+
+def likelihood(probability: float) -> str:
+    """Give a probability with two digits; what is not certain never reads as 1.00, nor as 0.00."""
+    if probability > 0.99:
+        return "over 0.99"
+    return f"{probability:.2f}" if probability >= 0.01 else "below 0.01"
 
 
 def quantity(value: float, unit: str, of: str = "the picture") -> str:

@@ -7,7 +7,8 @@ that is not burned into the pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cxrnode.domain.finding import Box, Finding, ImageResult, Mask, Measurement, Presence
+from cxrnode.domain.wording import likelihood
 
 _COLOURS = {
     "right_lung": (70, 190, 255),
@@ -32,6 +34,8 @@ _NAMES = {
     "heart": "heart",
     "right_pneumothorax": "R pneumothorax",
     "left_pneumothorax": "L pneumothorax",
+    "covid19_pneumonia": "appearance of COVID-19 pneumonia",
+    "viral_pneumonia": "viral pneumonia (learned from children)",
 }
 _DASHES = 8
 """Dashes a side of a box whose finding is not certain."""
@@ -102,7 +106,7 @@ def _label(picture: Image.Image, box: Box, at: tuple[float, float]) -> None:
     """Write what a box shows above its upper side, or inside where there is no room above."""
     size = max(12, picture.width // 40)
     row = at[1] - size if at[1] > 2 * size else at[1] + size
-    _write(picture, (at[0], row), f"{_name(box.label)} {box.probability:.2f}", _COLOURS.get(box.label, _OTHER))
+    _write(picture, (at[0], row), f"{_name(box.label)} {likelihood(box.probability)}", _COLOURS.get(box.label, _OTHER))
 
 
 def _draw_lines(picture: Image.Image, measurements: Sequence[Measurement], scale: tuple[float, float]) -> None:
@@ -116,19 +120,31 @@ def _caption(picture: Image.Image, result: ImageResult) -> None:
     ratios = [m.value for one in result.results for m in one.measurements if m.name == "cardiothoracic_ratio"]
     text = " · ".join([f"CTR {ratio:.2f}" for ratio in ratios] + ["research use, not a medical device"])
     size = max(12, picture.width // 40)
-    stated = [finding for one in result.results for finding in one.findings if finding.presence is not Presence.ABSENT]
-    for number, finding in enumerate(reversed(stated), start=1):
+    for number, (finding, by) in enumerate(reversed([*_open(result)]), start=1):
         row = picture.height - size - number * 1.3 * size
-        _write(picture, (picture.width / 2, row), _stated(finding), _COLOURS.get(finding.name, _OTHER))
+        _write(picture, (picture.width / 2, row), _stated(finding, by), _COLOURS.get(finding.name, _OTHER))
     _write(picture, (picture.width / 2, picture.height - size), text, _LINE)
 
 
-def _stated(finding: Finding) -> str:
-    number = "" if finding.probability is None else f" {finding.probability:.2f}"
-    return f"{_name(finding.name)}: {finding.presence}{number}"
+def _open(result: ImageResult) -> Iterator[tuple[Finding, str]]:
+    """Give each finding that is not absent, and whose it is where two models speak of one."""
+    times = Counter(finding.name for one in result.results for finding in one.findings)
+    for one in result.results:
+        for finding in one.findings:
+            if finding.presence is not Presence.ABSENT:
+                yield finding, f" by {one.model.name}" if times[finding.name] > 1 else ""
+
+
+def _stated(finding: Finding, by: str) -> str:
+    number = "" if finding.probability is None else f" {likelihood(finding.probability)}"
+    reserve = " (off by default)" if "withheld" in finding.caveats else ""
+    return f"{_name(finding.name)}{by}: {finding.presence}{number}{reserve}"
 
 
 def _write(picture: Image.Image, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+    """Write with its middle at `at`, or as near to it as the whole text stays in the picture."""
     size = max(12, picture.width // 40)
     pen = ImageDraw.Draw(picture)
+    half = pen.textlength(text, font_size=size) / 2 + size // 4
+    at = (max(half, min(at[0], picture.width - half)), max(size, min(at[1], picture.height - size)))
     pen.text(at, text, fill=colour, font_size=size, anchor="mm", stroke_width=max(1, size // 16), stroke_fill=(0, 0, 0))

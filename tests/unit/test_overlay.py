@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cxrnode.domain.finding import Box, Finding, ImageResult, Measurement, ModelIdentity, ModelResult, Presence, Region
 from cxrnode.domain.selection import View
@@ -82,6 +83,44 @@ def test_what_is_not_ruled_out_stands_at_the_foot_of_the_picture() -> None:
     assert (foot[Presence.PRESENT] != 60).any()
     assert (foot[Presence.PRESENT] != foot[Presence.INDETERMINATE]).any()
     assert (_drawn(_found(Presence.PRESENT))[:100] == 60).all()
+
+
+def test_the_foot_says_whose_answer_is_whose_and_what_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models on one finding are named there, one is not; a withheld finding carries its reserve."""
+    findings = (
+        Finding(name="lung_opacity", presence=Presence.PRESENT, probability=0.9991),
+        Finding(name="covid19_pneumonia", presence=Presence.PRESENT, probability=0.75, caveats=("withheld",)),
+    )
+    other = ModelResult(model=replace(MODEL, name="opacity"), findings=(replace(findings[0], probability=0.4),))
+    result = ImageResult(source=SOURCE, view=View.PA, results=(ModelResult(model=MODEL, findings=findings), other))
+    said = _texts(result, monkeypatch)
+    assert said == [
+        "lung opacity by opacity: present 0.40",
+        "appearance of COVID-19 pneumonia: present 0.75 (off by default)",
+        "lung opacity by lungs: present over 0.99",
+        "research use, not a medical device",
+    ]
+
+
+def _texts(result: ImageResult, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give what is written on the picture, in the order of writing; it is written all the same."""
+    said: list[str] = []
+    write = ImageDraw.ImageDraw.text
+
+    def heard(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, **style: object) -> None:
+        said.append(text)
+        write(pen, at, text, **style)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", heard)
+    _drawn(result)
+    return said
+
+
+def test_a_name_at_the_edge_is_written_whole() -> None:
+    """A region at the left edge has its name inside the picture: the same ink as that of one in the middle."""
+    wide = _mask(slice(100, 104), slice(0, 2)), _mask(slice(100, 104), slice(400, 402))
+    inks = [int((_drawn(_result(left_pneumothorax=mask))[:150] == (190, 255, 70)).all(axis=2).sum()) for mask in wide]
+    assert abs(inks[0] - inks[1]) < 0.2 * inks[1]
 
 
 def test_the_same_result_gives_the_same_picture() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cxrnode.domain.reasons import CAVEATS, REASONS
-from cxrnode.domain.wording import quantity, sentences
+from cxrnode.domain.wording import likelihood, quantity, sentences
 
 SUMMARY = {
     "view": "AP",
@@ -121,3 +121,12 @@ def test_two_models_that_speak_of_one_finding_are_told_apart() -> None:
         "Lung opacity by the model classifier: present.",
         "Lung opacity by the model opacity: absent.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("probability", "read"),
+    [(0.9991, "over 0.99"), (0.99, "0.99"), (0.5, "0.50"), (0.01, "0.01"), (0.0038, "below 0.01"), (0.0, "below 0.01")],
+)
+def test_no_probability_reads_as_certain(probability: float, read: str) -> None:
+    """Neither 1.00 nor 0.00 is ever said."""
+    assert likelihood(probability) == read
