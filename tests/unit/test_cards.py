@@ -17,8 +17,13 @@ _NUMBER = re.compile(r"(?<![\d.])\d+\.(\d{2,})(?!\d)")
 
 
 def text(name: str) -> str:
-    """Give a card's page."""
+    """Give a card's page, line by line."""
     return (MODELS / name / "docs" / "README.md").read_text(encoding="utf-8")
+
+
+def in_a_row(name: str) -> str:
+    """Give a card's page with its prose unbroken."""
+    return " ".join(text(name).split())
 
 
 def states(line: str, words: list[str], value: float) -> bool:
@@ -61,7 +66,7 @@ def test_a_number_that_differs_in_its_last_place_is_not_the_one_on_the_page() ->
 
 def test_page_says_what_it_is_and_how_its_numbers_are_had(card: BundleCard) -> None:
     """Research use, the version, and the commands that measure and train."""
-    page = text(card.name)
+    page = in_a_row(card.name)
     assert "Research use only. Not a medical device." in page
     assert f"| version | {card.version} |" in page
     assert f"cxrnode models evaluate {card.name} --data DIR" in page
@@ -80,7 +85,7 @@ def test_page_and_licence_file_name_the_terms_and_the_sources(card: BundleCard) 
 def test_page_says_why_a_model_is_off_and_a_finding_withheld(card: BundleCard) -> None:
     """The reasons that `models list` and `show` give stand on the page word for word."""
     reasons = [card.disabled_because, *(rule.withheld for rule in card.findings)]
-    page = text(card.name)
+    page = in_a_row(card.name)
     assert card.enabled_by_default or card.disabled_because
     assert [reason for reason in reasons if reason and reason not in page] == []
 
@@ -102,7 +107,7 @@ def test_page_gives_the_size_that_the_network_has(card: BundleCard) -> None:
     network = build_network(resolve(read_configuration(MODELS / card.name / INFERENCE), NETWORK))
     count = sum(each.numel() for each in network.parameters()) / 1e6
     size = (MODELS / card.name / WEIGHTS).stat().st_size / 1e6
-    page = text(card.name)
+    page = in_a_row(card.name)
     said = re.search(r"(\d+\.\d+) million parameters, half-precision weights of (\d+\.\d) MB", page)
     assert said is not None
     assert abs(float(said[1]) - count) < 0.06 and abs(float(said[2]) - size) < 0.06
