@@ -7,7 +7,7 @@ for every reason and caveat.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cxrnode.domain.reasons import CAVEATS, REASONS
@@ -37,7 +37,8 @@ def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
     said: list[str] = []
     times = Counter(name for result in summary.get("results", ()) for name in result["findings"])
     for result in summary.get("results", ()):
-        said += [_measured(name, number) for name, number in result["measurements"].items()]
+        open_ = {name for name, judged in result["findings"].items() if judged["presence"] != "present"}
+        said += [_measured(name, number, open_) for name, number in result["measurements"].items()]
         by = f" by the model {result.get('model', '')}"
         said += [_judged(name, judged, by if times[name] > 1 else "") for name, judged in result["findings"].items()]
         said += [f"No {_REGIONS.get(label, label)} found." for label in result["absent"]]
@@ -45,9 +46,12 @@ def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
     return said + [f"Note: {caveat}." for caveat in summary.get("caveats", ())]
 
 
-def _measured(name: str, number: Mapping[str, Any]) -> str:
-    of = _OF.get(name.rpartition(".")[2], "the picture")
-    return f"{_NAMES.get(name, name.replace('_', ' '))}: {quantity(number['value'], number['unit'], of)}."
+def _measured(name: str, number: Mapping[str, Any], open_: Collection[str]) -> str:
+    """Give a number; the size of what is not said to be present (`open_` names it) is given with that reserve."""
+    region, _, kind = name.rpartition(".")
+    reserve = ", if it is one" if region.partition("_")[2] in open_ else ""
+    of = _OF.get(kind, "the picture")
+    return f"{_NAMES.get(name, name.replace('_', ' '))}{reserve}: {quantity(number['value'], number['unit'], of)}."
 
 
 def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:

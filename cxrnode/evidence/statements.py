@@ -124,22 +124,33 @@ def _belongs(measurement: Measurement, result: ModelResult) -> bool:
 def _region_group(source: Instance, result: ModelResult, region: Region) -> Group:
     what = codes.structure(region.label)
     own = [m for m in result.measurements if m.region == region.label and not m.lines]
+    doubted = _doubted(region, result)
     return Group(
-        title=what.title,
+        title=f"{what.title}: {doubted.value}" if doubted else what.title,
         tracking_uid=region_uid(source, result.model, region.label),
         source=source.uid,
         model=result.model,
         outline=_around(_bounds(region.mask)),
         bounded_by=True,
         region=region.label,
-        category=what.category,
-        finding=what.kind,
+        category=None if doubted else what.category,
+        finding=None if doubted else what.kind,
         site=what.site or (what.kind if what.laterality else None),
         laterality=what.laterality,
         numbers=tuple(_stated(m, source) for m in own),
+        judgments=((what.kind, codes.PRESENCES[doubted]),) if doubted else (),
         caveats=tuple(dict.fromkeys(CAVEATS[caveat] for m in own for caveat in m.caveats)),
         leaning_on=result.leaning_on if what.laterality else (),
     )
+
+
+def _doubted(region: Region, result: ModelResult) -> Presence | None:
+    """Give the presence of the finding that a region shows, where that is not present: the region is then no finding.
+
+    None where it is present, and for an anatomical structure.
+    """
+    shown = (one for one in result.findings if region.label in (one.name, f"right_{one.name}", f"left_{one.name}"))
+    return next((one.presence for one in shown if one.presence is not Presence.PRESENT), None)
 
 
 def _absent_group(source: Instance, result: ModelResult, label: str) -> Group:

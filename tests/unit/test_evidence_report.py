@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import Finding, Measurement, Presence, RefusedImage, StudyResult
+from cxrnode.domain.finding import Finding, Measurement, ModelResult, Presence, RefusedImage, StudyResult
 from cxrnode.domain.reasons import CAVEATS
 from cxrnode.errors import NeedsOperator
 from tests.evidence_cases import Case, case, composer, kept
@@ -286,7 +286,10 @@ def test_a_report_of_no_image_is_refused(made):
 
 def _full(made: Case, folder: Path) -> dict[str, list[Dataset]]:
     """The measurement groups of a report of all four kinds, by title."""
-    study = made.full_study()
+    return _groups_by_title(made, folder, made.full_study())
+
+
+def _groups_by_title(made: Case, folder: Path, study: StudyResult) -> dict[str, list[Dataset]]:
     composed = (composer().segmentation(made.source, made.path, r, Geometry.VIEWER) for r in study.images[0].results)
     paths = [kept(folder, evidence) for evidence in composed if evidence]
     report = pydicom.dcmread(io.BytesIO(composer().report(study, made.paths(), {made.source.uid: paths}).encoded))
@@ -346,6 +349,25 @@ def test_a_box_of_what_is_only_suspected_is_no_finding(made, tmp_path):
         assert _numbers(box) == {"Probability": (probability, "%")}
         assert _codes(box)["Opacity"] == "Indeterminate"
         assert "Finding" not in _codes(box)
+
+
+@pytest.mark.parametrize("presence", [Presence.INDETERMINATE, Presence.ABSENT])
+def test_an_outline_of_what_is_only_suspected_is_no_finding(made, tmp_path, presence):
+    """Its groups carry the judgment on the whole; Finding (121071) would contradict it."""
+    study = made.full_study()
+    results = tuple(_all_said_to_be(presence, result) for result in study.images[0].results)
+    doubted = replace(study, images=(replace(study.images[0], results=results),))
+    groups = _groups_by_title(made, tmp_path, doubted)
+    assert "Pneumothorax, right" not in groups
+    for group in groups[f"Pneumothorax, right: {presence}"]:
+        assert _side(group) == "Right"
+        assert {"Finding", "Finding category"}.isdisjoint(_codes(group))
+    assert _codes(groups[f"Pneumothorax, right: {presence}"][-1])["Pneumothorax"] == str(presence).capitalize()
+    assert _codes(groups["Right lung"][0])["Finding"] == "Lung"
+
+
+def _all_said_to_be(presence: Presence, result: ModelResult) -> ModelResult:
+    return replace(result, findings=tuple(replace(finding, presence=presence) for finding in result.findings))
 
 
 def test_every_caveat_of_a_finding_stands_with_it(made, tmp_path):

@@ -111,6 +111,16 @@ def test_the_size_of_a_pneumothorax_says_what_it_is_a_share_of() -> None:
     assert sentences("", summary) == ["Right pneumothorax: 14.3 % of the area of its hemithorax."]
 
 
+@pytest.mark.parametrize(("presence", "reserve"), [("present", ""), ("indeterminate", ", if it is one")])
+def test_the_size_of_what_is_only_suspected_says_so(presence: str, reserve: str) -> None:
+    """A size alone would read as if the pneumothorax were certain; a lung's area needs no reserve."""
+    numbers = {"right_pneumothorax.hemithorax_share": {"value": 0.2, "unit": "%"}}
+    result = {"measurements": numbers, "findings": {"pneumothorax": {"presence": presence}}, "absent": []}
+    size, judged = sentences("", {"results": [result]})
+    assert size == f"Right pneumothorax{reserve}: 0.2 % of the area of its hemithorax."
+    assert judged == f"Pneumothorax: {presence}."
+
+
 def test_two_models_that_speak_of_one_finding_are_told_apart() -> None:
     """A reader sees whose answer is whose."""
     results = [
