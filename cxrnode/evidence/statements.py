@@ -8,7 +8,8 @@ same thing: no two reports of one UID can differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ class Note:
 
 def groups_of(study: StudyResult) -> tuple[Group, ...]:
     """Give every measurement group of a study, in the order of its images and models. Raises UnknownConcept."""
-    return tuple(group for image in study.images for result in image.results for group in _groups(image.source, result))
+    return tuple(group for image in study.images for group in _image_groups(image))
 
 
 def notes_of(study: StudyResult) -> tuple[Note, ...]:
@@ -102,7 +103,15 @@ def _image_notes(image: ImageResult) -> Iterator[Note]:
         yield Note(text=text, source=image.source.uid, concept=codes.NO_RESULT, reason=codes.reason(code))
 
 
-def _groups(source: Instance, result: ModelResult) -> Iterator[Group]:
+def _image_groups(image: ImageResult) -> Iterator[Group]:
+    times = Counter(finding.name for result in image.results for finding in result.findings)
+    shared = {name for name, count in times.items() if count > 1}
+    for result in image.results:
+        yield from _groups(image.source, result, shared)
+
+
+def _groups(source: Instance, result: ModelResult, shared: Collection[str]) -> Iterator[Group]:
+    """Give the groups of one model; a finding in `shared`, of which others speak too, is named with its model."""
     for region in result.regions:
         if region.mask.any():
             yield _region_group(source, result, region)
@@ -112,7 +121,8 @@ def _groups(source: Instance, result: ModelResult) -> Iterator[Group]:
         if not _belongs(measurement, result):
             yield from _measurement_groups(source, result.model, measurement)
     for finding in result.findings:
-        yield from _finding_groups(source, result, finding)
+        by = f" by {result.model.name}" if finding.name in shared else ""
+        yield from _finding_groups(source, result, finding, by)
 
 
 def _belongs(measurement: Measurement, result: ModelResult) -> bool:
@@ -190,12 +200,12 @@ def _measurement_groups(source: Instance, model: ModelIdentity, measurement: Mea
         yield Group(title=title, tracking_uid=uid, source=source.uid, model=model, outline=line, finding=concept)
 
 
-def _finding_groups(source: Instance, result: ModelResult, finding: Finding) -> Iterator[Group]:
+def _finding_groups(source: Instance, result: ModelResult, finding: Finding, by: str) -> Iterator[Group]:
     """One group for the image, with the judgment; one for each box. Finding (121071) says only what is present."""
     what, model = codes.abnormality(finding.name), result.model
     present = finding.presence is Presence.PRESENT
     yield Group(
-        title=f"{what.title}: {finding.presence.value}",
+        title=f"{what.title}{by}: {finding.presence.value}",
         tracking_uid=finding_uid(source, model, finding.name),
         source=source.uid,
         model=model,

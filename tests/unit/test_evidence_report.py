@@ -311,8 +311,8 @@ def test_one_report_states_all_four_kinds_of_finding(made, tmp_path):
         title: _codes(found[0])[name]
         for title, name, found in (
             ("Pneumothorax: present", "Pneumothorax", groups["Pneumothorax: present"]),
-            ("Lung opacity: indeterminate", "Opacity", groups["Lung opacity: indeterminate"]),
-            ("Lung opacity: absent", "Opacity", groups["Lung opacity: absent"]),
+            ("Lung opacity by opacity: indeterminate", "Opacity", groups["Lung opacity by opacity: indeterminate"]),
+            ("Lung opacity by classifier: absent", "Opacity", groups["Lung opacity by classifier: absent"]),
             (
                 "Appearance of viral pneumonia: present",
                 "Appearance of viral pneumonia",
