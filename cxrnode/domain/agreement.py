@@ -17,7 +17,7 @@ from cxrnode.domain.finding import Box, Finding, Mask, ModelResult, Presence
 from cxrnode.domain.selection import ImageFacts
 
 ABNORMAL = "abnormal_chest"
-"""Says that something is wrong, whatever it is: absent, it contradicts everything else that is present."""
+"""Says that something is wrong, whatever it is: absent, it is contradicted by whatever is present."""
 
 MOST = 0.5
 """A region or a box lies where most of it lies: more than this share of its area."""
@@ -30,6 +30,10 @@ on SIIM's films were doubted, with 0.08 none."""
 
 _COARSE = 256
 """Long side, in pixels, of the grid on which places are compared."""
+
+
+_Said = tuple[int, Finding]
+"""A finding, and the place of its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def _at_odds(results: Sequence[ModelResult]) -> Iterator[_Doubt]:
     for absent in (one for one in said if one[1].presence is Presence.ABSENT):
         for other in present:
             caveat = _contradiction(absent[1].name, other[1].name)
-            for doubted, doubting in ((absent, other), (other, absent)) if caveat else ():
+            for doubted, doubting in _doubted_by(caveat, absent, other):
                 if _counts(doubting[1], doubted[1]):
                     yield _Doubt(result=doubted[0], finding=doubted[1].name, caveat=caveat)
 
@@ -77,6 +81,17 @@ def _contradiction(absent: str, present: str) -> str:
     if absent == present:
         return "models_disagree"
     return "normal_and_finding" if absent == ABNORMAL else ""
+
+
+def _doubted_by(caveat: str, absent: _Said, present: _Said) -> tuple[tuple[_Said, _Said], ...]:
+    """Give who doubts whom: two answers to one question each other; a finding that all is well, but not the contrary.
+
+    What looks at the whole film in general is no judge of what another model saw in one place: it passed by a
+    pneumothorax that was certain and well outlined (docs/looked-at.md).
+    """
+    if caveat == "models_disagree":
+        return (absent, present), (present, absent)
+    return ((absent, present),) if caveat else ()
 
 
 def _counts(doubting: Finding, doubted: Finding) -> bool:
