@@ -39,11 +39,14 @@ class Silent:
 
 @st.composite
 def stored_boxes(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
-    """Rows and columns of a stored picture, and a box on it (left, top, right, bottom)."""
+    """Rows and columns of a stored picture, and a box on it (left, top, right, bottom).
+
+    A tenth beside it and below stays dark: a picture that is bright all over is of one value, and shows no box.
+    """
     rows, cols = draw(st.integers(200, 600)), draw(st.integers(200, 600))
     left, top = draw(st.integers(0, cols // 2)), draw(st.integers(0, rows // 2))
-    right = draw(st.integers(left + cols // 5, cols))
-    bottom = draw(st.integers(top + rows // 5, rows))
+    right = draw(st.integers(left + cols // 5, cols * 9 // 10))
+    bottom = draw(st.integers(top + rows // 5, rows * 9 // 10))
     return rows, cols, (left, top, right, bottom)
 
 
