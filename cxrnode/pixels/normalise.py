@@ -1,8 +1,8 @@
 """Hides how a display picture's gray values become the numbers a network sees.
 
 Promises that two pictures which differ by a monotone curve only (another window, another gamma, a rescale slope)
-give the network nearly the same numbers, that padding and collimation borders have no say in it, and that training
-and inference run this very code.
+give the network nearly the same numbers, that a flat frame (padding, collimation, a page's margin) has no say in it,
+neither in gray values nor in scale, and that training and inference run this very code.
 
 The curve is an equalisation with few knots: quantiles of the picture's content are mapped to evenly spaced
 values. A monotone curve moves the quantiles with the pixels, so it cancels out.
@@ -13,13 +13,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrnode.pixels.geometry import Letterbox, fit_letterbox, place, shrink
+from cxrnode.pixels.geometry import Letterbox, Window, fit_letterbox, place, shrink
 
 FloatArray = NDArray[np.float32]
 
 KNOTS = np.linspace(0.005, 0.995, 34)
 FLAT = 0.02
 """A border row whose middle nine tenths spread over less than this share of the picture's range holds no anatomy."""
+WIDEST_FRAME = 0.25
+"""The most of a side that is taken for frame at each end: what is flat beyond that may be what the picture shows."""
+PROFILE = 64
+"""Means that a row or column is looked at by, so that a scanner's grain is not taken for anatomy."""
 PLATEAU = 0.004
 """Values this near to the picture's darkest or brightest are saturated or padding (one step of eight bits)."""
 
@@ -27,11 +31,33 @@ PLATEAU = 0.004
 def prepare(image: FloatArray, size: int, pixel_aspect: float = 1.0) -> tuple[FloatArray, Letterbox]:
     """Bring a display picture (rows, cols; 0 black to 1 white) to the network's input (size, size).
 
-    Returns the input, 0..1 in the letterbox and 0 outside, and the letterbox that leads back. Raises Unsuitable
-    where the picture is too thin.
+    Returns the input, 0..1 in the letterbox and 0 outside, and the letterbox that leads back: it looks at what is
+    inside a flat frame. Raises Unsuitable where the picture is too thin.
     """
-    box = fit_letterbox(image.shape[0], image.shape[1], size, pixel_aspect)
+    rows, cols = image.shape
+    box = fit_letterbox(rows, cols, size, pixel_aspect, _inside_the_frame(image))
     return place(normalise(shrink(image, box)), box), box
+
+
+def _inside_the_frame(image: FloatArray) -> Window:
+    """Find what a flat frame leaves of a picture; each row and column is judged by PROFILE means along it."""
+    rows, cols = image.shape
+    spread = float(image.max() - image.min())
+    top, bottom = _ends(_not_flat(_means(image, axis=1), spread, axis=1), rows)
+    left, right = _ends(_not_flat(_means(image, axis=0), spread, axis=0), cols)
+    return Window(top=top, left=left, bottom=bottom, right=right)
+
+
+def _means(image: FloatArray, axis: int) -> FloatArray:
+    """Average a picture along one axis to PROFILE values, or leave it as it is where there are fewer."""
+    parts = np.array_split(image, min(PROFILE, image.shape[axis]), axis=axis)
+    return np.stack([part.mean(axis=axis) for part in parts], axis=axis)
+
+
+def _ends(alive: slice, count: int) -> tuple[int, int]:
+    first, last, _ = alive.indices(count)
+    widest = int(WIDEST_FRAME * count)
+    return min(first, widest), max(last, count - widest)
 
 
 def normalise(image: FloatArray) -> FloatArray:

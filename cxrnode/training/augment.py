@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from cxrnode.pixels.geometry import Letterbox, place, resample
+from cxrnode.pixels.geometry import Letterbox, place, resample, whole
 from cxrnode.pixels.normalise import normalise
 
 FloatArray = NDArray[np.float32]
@@ -68,6 +68,7 @@ def _frame(film: Cached, size: int, rng: Generator) -> Letterbox:
     return Letterbox(
         rows=rows,
         cols=cols,
+        window=whole(rows, cols),
         size=size,
         top=(size - height) // 2,
         left=(size - width) // 2,

@@ -6,25 +6,42 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrnode.pixels.geometry import Letterbox, boxes_to_grid, boxes_to_source, fit_letterbox, place, restore, shrink
+from cxrnode.pixels.geometry import (
+    Letterbox,
+    Window,
+    boxes_to_grid,
+    boxes_to_source,
+    fit_letterbox,
+    place,
+    restore,
+    shrink,
+)
 
 GRID = 128
 
 
 @st.composite
 def letterboxes(draw: st.DrawFn) -> Letterbox:
-    """Pictures upright, across, odd, small, with pixels that are not square."""
+    """Pictures upright, across, odd, small, with pixels that are not square, with a frame that is not looked at."""
     rows, cols = draw(st.integers(200, 700)), draw(st.integers(200, 700))
-    return fit_letterbox(rows, cols, GRID, draw(st.floats(0.6, 1.7)))
+    window = Window(
+        top=draw(st.integers(0, rows // 5)),
+        left=draw(st.integers(0, cols // 5)),
+        bottom=rows - draw(st.integers(0, rows // 5)),
+        right=cols - draw(st.integers(0, cols // 5)),
+    )
+    return fit_letterbox(rows, cols, GRID, draw(st.floats(0.6, 1.7)), window)
 
 
 @st.composite
 def rectangles(draw: st.DrawFn) -> tuple[Letterbox, tuple[int, int, int, int]]:
-    """A letterbox, and a rectangle of at least a quarter of its picture's sides (top, left, bottom, right)."""
+    """A letterbox, and a rectangle of at least a quarter of its window's sides (top, left, bottom, right)."""
     box = draw(letterboxes())
-    top, left = draw(st.integers(0, box.rows // 2)), draw(st.integers(0, box.cols // 2))
-    bottom = draw(st.integers(top + box.rows // 4, box.rows))
-    right = draw(st.integers(left + box.cols // 4, box.cols))
+    seen = box.window
+    top = draw(st.integers(seen.top, seen.top + seen.rows // 2))
+    left = draw(st.integers(seen.left, seen.left + seen.cols // 2))
+    bottom = draw(st.integers(top + seen.rows // 4, seen.bottom))
+    right = draw(st.integers(left + seen.cols // 4, seen.right))
     return box, (top, left, bottom, right)
 
 
@@ -39,7 +56,7 @@ def test_a_rectangle_comes_back_within_a_pixel_of_the_grid(
     mask[top:bottom, left:right] = 1.0
     back = restore(place(shrink(mask, box), box)[None], box)[0] >= 0.5
     rows, cols = np.flatnonzero(back.any(axis=1)), np.flatnonzero(back.any(axis=0))
-    row_step, col_step = max(1.0, box.rows / box.height), max(1.0, box.cols / box.width)
+    row_step, col_step = max(1.0, box.window.rows / box.height), max(1.0, box.window.cols / box.width)
     assert abs(rows[0] - top) <= row_step
     assert abs(rows[-1] + 1 - bottom) <= row_step
     assert abs(cols[0] - left) <= col_step

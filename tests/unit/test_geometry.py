@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from cxrnode.errors import Unsuitable
-from cxrnode.pixels.geometry import boxes_to_grid, boxes_to_source, fit_letterbox, place, resample, restore, shrink
+from cxrnode.pixels.geometry import (
+    Window,
+    boxes_to_grid,
+    boxes_to_source,
+    fit_letterbox,
+    place,
+    resample,
+    restore,
+    shrink,
+)
 
 
 def test_a_tall_picture_fills_the_grid_from_top_to_bottom() -> None:
@@ -88,3 +97,16 @@ def test_boxes_are_clipped_to_the_source() -> None:
     box = fit_letterbox(1000, 600, 320)
     reaching = np.array([[-5, 0, 400, 320]], dtype=np.float32)
     assert boxes_to_source(reaching, box).tolist() == [[0, 0, 1000, 600]]
+
+
+def test_a_window_fills_the_grid_and_leads_back_to_its_own_place() -> None:
+    """Only the window is shrunk; its maps and boxes land inside it, and nothing lands outside."""
+    window = Window(top=100, left=50, bottom=900, right=450)
+    box = fit_letterbox(1000, 600, 320, window=window)
+    assert (box.top, box.left, box.height, box.width) == (0, 80, 320, 160)
+    back = restore(np.ones((1, 320, 320), dtype=np.float32), box)[0]
+    assert back[100:900, 50:450].all()
+    assert back.sum() == 800 * 400
+    corners = np.array([[100, 50, 900, 450]], dtype=np.float32)
+    assert boxes_to_grid(corners, box).tolist() == [[0, 80, 320, 240]]
+    assert boxes_to_source(np.array([[-9, 0, 400, 320]], dtype=np.float32), box).tolist() == corners.tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxrnode.pixels.geometry import resample
+from cxrnode.pixels.geometry import resample, restore
 from cxrnode.pixels.normalise import normalise, prepare
 
 
@@ -42,6 +42,27 @@ def test_a_padded_border_has_no_say(padding: float) -> None:
     image = radiograph()
     framed = np.pad(image, 80, constant_values=padding)
     assert np.abs(normalise(framed)[80:-80, 80:-80] - normalise(image)).mean() < 0.02
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.5, 1.0])
+def test_a_frame_changes_neither_what_the_network_sees_nor_its_scale(padding: float) -> None:
+    """A frame, wider on some sides, is not looked at; what is inside comes back onto its own rows and columns."""
+    image = radiograph()
+    framed = np.pad(image, ((30, 10), (0, 90)), constant_values=padding)
+    plain, framed_grid = prepare(image, 128)[0], prepare(framed, 128)[0]
+    assert np.abs(framed_grid - plain).mean() < 0.02
+    back = restore(np.ones((1, 128, 128), dtype=np.float32), prepare(framed, 128)[1])[0]
+    assert back.shape == framed.shape
+    assert back[34:426, 4:356].all()
+    assert not back[:, 460:].any()
+    assert not back[:20].any()
+
+
+def test_no_more_than_a_quarter_of_a_side_is_taken_for_frame() -> None:
+    """Where only the middle holds anything, most of the picture is looked at all the same."""
+    framed = np.pad(radiograph(200, 200), 300)
+    window = prepare(framed, 128)[1].window
+    assert (window.top, window.left, window.bottom, window.right) == (200, 200, 600, 600)
 
 
 def test_few_gray_levels_keep_their_order() -> None:
