@@ -1,8 +1,8 @@
 """Hides how it is found out whether a model answers by what has nothing to do with the patient.
 
 Promises, for each disguise of a film, the share of films whose answer changes, with its count and interval. An answer
-is: the class said of each question; whether each finding is called at its operating point; which lungs are found. Films
-are disguised the same way each time.
+is: the class said of each question; whether each finding is called at its operating point; for a structure without a
+finding of its own, whether it is found and where its outline lies. Films are disguised the same way each time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from cxrnode.errors import NeedsOperator, Unsuitable
 from cxrnode.inference.bundle import BundleCard, Network
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.answering import Answer, answer
-from cxrnode.training.evaluation.disguises import DISGUISES
+from cxrnode.training.evaluation.disguises import DISGUISES, WHOLE, Place
 from cxrnode.training.evaluation.estimate import Rate, rate
 from cxrnode.training.evaluation.examine import choose
+from cxrnode.training.evaluation.overlap import Mask, dice
 from cxrnode.training.evaluation.questions import question_of
 from cxrnode.training.evaluation.report import markdown
 from cxrnode.training.evaluation.segmentation import said_masks
@@ -32,6 +33,11 @@ MOST_CHANGED = 0.05
 """One answer in twenty."""
 SEEN = 0.01
 """Share of the picture from which a structure without a finding of its own counts as found."""
+SAME_OUTLINE = 0.95
+"""Dice coefficient with the plain film's outline below which an outline has moved.
+
+It leaves room for about twice what two readers disagree by who draw the same lung.
+"""
 
 Tell = Callable[[dict[str, Any]], None]
 Verdicts = dict[str, str]
@@ -51,6 +57,14 @@ class Shortcut:
     def passed(self) -> bool:
         """Whether the share itself, not its interval, is small enough."""
         return self.changed.value <= MOST_CHANGED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spoken:
+    """What a bundle said of a film: in words, by question; outlines, by structure without a finding, on the film."""
+
+    words: Verdicts
+    outlines: dict[str, Mask]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,28 +135,46 @@ def _changes(network: Network, example: Example) -> list[tuple[tuple[str, str], 
     image = read_picture(example)
     aspect = pixel_aspect(example, image.shape)
     try:
-        plain = verdicts(network.card, answer(network, image, aspect))
+        plain = spoken(network.card, answer(network, image, aspect))
     except Unsuitable:
         return []
     found = []
     for disguise, change in DISGUISES.items():
         rng = np.random.default_rng(zlib.crc32(f"{disguise} {example.source} {example.name}".encode()))
-        other = verdicts(network.card, answer(network, change(image, rng), aspect))
-        found += [((disguise, asked), other[asked] != said) for asked, said in plain.items()]
+        disguised, there = change(image, rng)
+        other = spoken(network.card, answer(network, disguised, aspect), there)
+        found += [((disguise, asked), changed) for asked, changed in changes(plain, other).items()]
+    return found
+
+
+def changes(plain: Spoken, other: Spoken) -> dict[str, bool]:
+    """Say of each question whether a disguise changed its answer; what is not found has no outline to ask for."""
+    found = {asked: other.words[asked] != said for asked, said in plain.words.items()}
+    for channel, outline in plain.outlines.items():
+        if _seen(outline):
+            found[f"{channel} outline"] = dice(outline, other.outlines[channel]) < SAME_OUTLINE
     return found
 
 
 def verdicts(card: BundleCard, said: Answer) -> Verdicts:
     """Give a bundle's answers in words: classes, findings called or not, structures found or not."""
-    found: Verdicts = {}
-    for group in card.groups:
-        found[question_of(group)] = max(group, key=lambda channel: said.read.probabilities[channel])
+    return spoken(card, said).words
+
+
+def spoken(card: BundleCard, said: Answer, there: Place = WHOLE) -> Spoken:
+    """Give a bundle's answer; outlines are those of the plain film, which lies `there` in the one that was examined."""
+    words = {question_of(group): max(group, key=lambda name: said.read.probabilities[name]) for group in card.groups}
     for score in said.read.scores:
-        found[score.finding] = "present" if score.probability >= score.operating_point else "absent"
+        words[score.finding] = "present" if score.probability >= score.operating_point else "absent"
+    outlines = {}
     if said.read.maps is not None and not said.read.scores:
-        for channel, mask in zip(card.channels, said_masks(card, said), strict=True):
-            found[channel] = "found" if mask.mean() >= SEEN else "not found"
-    return found
+        outlines = {name: mask[there] for name, mask in zip(card.channels, said_masks(card, said), strict=True)}
+    words |= {f"{name} found": "found" if _seen(mask) else "not found" for name, mask in outlines.items()}
+    return Spoken(words=words, outlines=outlines)
+
+
+def _seen(mask: Mask) -> bool:
+    return bool(mask.mean() >= SEEN)
 
 
 def _shortcut(disguise: str, asked: str, found: Sequence[tuple[Example, bool]]) -> Shortcut:
