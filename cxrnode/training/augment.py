@@ -17,13 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from cxrnode.pixels.geometry import Letterbox, place, resample, whole
 from cxrnode.pixels.normalise import normalise
 
 FloatArray = NDArray[np.float32]
 Generator = np.random.Generator
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/ "
+REACH = 0.16
+"""Half pictures by which a film is moved at most: its lungs stay on the picture, but for their rims."""
 Change = tuple[float, Callable[[FloatArray, Generator], FloatArray]]
 """How likely a change is, and the change."""
 
@@ -45,10 +48,15 @@ class Sample:
     labelled: NDArray[np.bool_]
 
 
-def draw_sample(film: Cached, size: int, rng: Generator, changes: Sequence[Change] | None = None) -> Sample:
-    """Make one training sample of (size, size) from a cached film; `changes` are CHANGES unless others are given."""
+def draw_sample(
+    film: Cached, size: int, rng: Generator, changes: Sequence[Change] | None = None, reach: float = REACH
+) -> Sample:
+    """Make one training sample of (size, size) from a cached film.
+
+    `changes` are CHANGES unless others are given; `reach` is how far, in half pictures, the film is moved at most.
+    """
     box = _frame(film, size, rng)
-    image, truth = _warp(film, box, rng)
+    image, truth = _warp(film, box, reach, rng)
     for probability, change in CHANGES if changes is None else changes:
         if rng.random() < probability:
             image = change(image, rng)
@@ -77,10 +85,10 @@ def _frame(film: Cached, size: int, rng: Generator) -> Letterbox:
     )
 
 
-def _warp(film: Cached, box: Letterbox, rng: Generator) -> tuple[FloatArray, FloatArray]:
+def _warp(film: Cached, box: Letterbox, reach: float, rng: Generator) -> tuple[FloatArray, FloatArray]:
     """Rotate, zoom, stretch, shear and move into the frame; gives picture (h, w) and truth (C, h, w)."""
     layers = torch.from_numpy(film.layers).float().div_(255.0)[None]
-    theta = torch.from_numpy(_theta(film.layers.shape[1:], box, rng).astype(np.float32))[None]
+    theta = torch.from_numpy(_theta(film.layers.shape[1:], box, reach, rng).astype(np.float32))[None]
     grid = torch.nn.functional.affine_grid(theta, [1, 1, box.height, box.width], align_corners=False)
     mode = "border" if rng.random() < 0.25 else "zeros"
     picture = torch.nn.functional.grid_sample(layers[:, :1], grid, padding_mode=mode, align_corners=False)
@@ -90,7 +98,7 @@ def _warp(film: Cached, box: Letterbox, rng: Generator) -> tuple[FloatArray, Flo
     return picture[0, 0].numpy(), truth[0].numpy()
 
 
-def _theta(shape: tuple[int, ...], box: Letterbox, rng: Generator) -> NDArray[np.float64]:
+def _theta(shape: tuple[int, ...], box: Letterbox, reach: float, rng: Generator) -> NDArray[np.float64]:
     """Draw the affine map from the frame's -1..1 to the film's -1..1, in true proportions between the two."""
     rows, cols = shape
     mild = rng.random() < 0.3
@@ -105,7 +113,7 @@ def _theta(shape: tuple[int, ...], box: Letterbox, rng: Generator) -> NDArray[np
     per_frame_pixel = max(rows / box.height, cols / box.width)
     to_pixels = np.diag([box.width / 2, box.height / 2]) * per_frame_pixel
     to_film = np.diag([2 / cols, 2 / rows])
-    shift = rng.uniform(-0.16, 0.16, size=2) * spread
+    shift = rng.uniform(-reach, reach, size=2) * spread
     return np.concatenate([to_film @ linear @ to_pixels, shift[:, None]], axis=1)
 
 
@@ -185,6 +193,31 @@ def _draw_over(image: FloatArray, rng: Generator) -> FloatArray:
     return np.asarray(picture, dtype=np.float32) / np.float32(255)
 
 
+def _letters(image: FloatArray, rng: Generator) -> FloatArray:
+    """Burn a few letters in, bright, anywhere: each hospital has its own markers in its own places."""
+    rows, cols = image.shape
+    picture = Image.fromarray(np.clip(image * 255, 0, 255).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(rng.integers(1, 4))):
+        text = "".join(rng.choice(list(LETTERS), size=int(rng.integers(1, 9))))
+        font = ImageFont.load_default(int(rng.uniform(0.03, 0.08) * rows))
+        place_at = (float(rng.uniform(0, 0.95) * cols), float(rng.uniform(0, 0.95) * rows))
+        pen.text(place_at, text, fill=int(rng.integers(150, 256)), font=font)
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def _whiteout(image: FloatArray, rng: Generator) -> FloatArray:
+    """Fill much of one side with a dense shadow, its edge soft: consolidation, effusion, a lung without air."""
+    rows, cols = image.shape
+    y, x = np.mgrid[0:rows, 0:cols].astype(np.float32)
+    cy, cx = rng.uniform(0.25, 0.95) * rows, rng.choice([rng.uniform(0.1, 0.4), rng.uniform(0.6, 0.9)]) * cols
+    ry, rx = rng.uniform(0.15, 0.5) * rows, rng.uniform(0.12, 0.3) * cols
+    away = np.hypot((y - cy) / ry, (x - cx) / rx) - 1 + 0.15 * _smooth_field((rows, cols), 6, rng)
+    cover = rng.uniform(0.5, 0.97) / (1 + np.exp(np.clip(away / rng.uniform(0.03, 0.3), -30, 30)))
+    bright = np.quantile(image, rng.uniform(0.7, 0.98)) + 0.03 * _smooth_field((rows, cols), 12, rng)
+    return np.asarray(image * (1 - cover) + bright * cover, dtype=np.float32)
+
+
 def _requality(image: FloatArray, rng: Generator) -> FloatArray:
     """Write the picture as a JPEG of some quality and read it again: each source has its own habit."""
     picture = Image.fromarray(np.clip(image * 255, 0, 255).astype(np.uint8))
@@ -208,12 +241,16 @@ CHANGES: tuple[Change, ...] = (
     (0.35, _gamma),
     (0.35, _clip_window),
     (0.15, _draw_over),
+    (0.25, _letters),
     (0.20, _blur),
     (0.35, _noise),
     (0.25, _coarse),
     (0.30, _requality),
 )
 """Each change and its probability, in the order in which a picture would suffer them."""
+
+DENSE: tuple[Change, ...] = ((0.20, _whiteout), (0.20, _draw_over), *CHANGES)
+"""The changes for outlines, which stay where they are under whatever lies over them: disease and devices as well."""
 
 FINE: tuple[Change, ...] = (
     (0.25, _local_contrast),

@@ -47,7 +47,7 @@ def _imagenet_file() -> Path:
 
 
 def _take_trunk(network: nn.Module, name: str, bundles: Path | None) -> None:
-    """Take those weights of another bundle whose names and shapes are the network's own: the backbone, at least."""
+    """Take those weights of a bundle whose names and shapes are the network's own: all of them, or the backbone's."""
     folder = (bundles or Path("models")) / name
     if not folder.is_dir():
         raise _refusal("the bundle that the recipe begins from is not there", name)
@@ -55,8 +55,8 @@ def _take_trunk(network: nn.Module, name: str, bundles: Path | None) -> None:
     found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     wanted = network.state_dict()
     fits = {key: value for key, value in found.items() if key in wanted and wanted[key].shape == value.shape}
-    if not any(key.startswith("trunk.") for key in fits):
-        raise _refusal("the bundle that the recipe begins from has another backbone", name)
+    if fits.keys() != wanted.keys() and not any(key.startswith("trunk.") for key in fits):
+        raise _refusal("the bundle that the recipe begins from has another network", name)
     network.load_state_dict({**wanted, **fits})
 
 

@@ -58,6 +58,18 @@ class Host:
         return _unpacked(self.drawn[0], self.picture.shape[1])
 
 
+def lungs_network(bundle: Path) -> Network:
+    """Load the lungs' bundle, for films where nobody drew what it sees. Raises NeedsOperator where it is not there."""
+    if not bundle.is_dir():
+        raise NeedsOperator(
+            "the lungs' bundle, which finds lungs and hearts on films where nobody drew them, is not there",
+            operation="train",
+            subject=str(bundle),
+            hint="docs/operations.md, Training a model",
+        )
+    return Network.load(bundle)
+
+
 class LungFinder:
     """The lungs' bundle, asked once a film; its answers are kept in a file."""
 
@@ -66,14 +78,7 @@ class LungFinder:
 
         Raises NeedsOperator where the bundle cannot be used.
         """
-        if not bundle.is_dir():
-            raise NeedsOperator(
-                "the lungs' bundle, which finds lungs on films where nobody drew them, is not there",
-                operation="train",
-                subject=str(bundle),
-                hint="docs/operations.md, Training a model",
-            )
-        self._network = Network.load(bundle)
+        self._network = lungs_network(bundle)
         self._kept = kept
         self._answers: dict[str, NDArray[np.uint8]] = {}
         if kept.is_file():

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from cxrnode.pixels.geometry import place, resample, shrink
 from cxrnode.pixels.normalise import prepare
-from cxrnode.training.augment import Cached, Sample, draw_sample
+from cxrnode.training.augment import DENSE, REACH, Cached, Sample, draw_sample
 from cxrnode.training.example import Example
-from cxrnode.training.films import CHANNELS, Film, read_film
+from cxrnode.training.films import Film
 from cxrnode.training.recipe import Recipe
 
 CACHED_PER_GRID = 1.3
 """Films are kept a little finer than the grid, so that zooming in finds something."""
+
+CUT, CUT_REACH = 0.12, 0.4
+"""How many films are moved so far that a lung may be cut through, and how far, in half pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +60,28 @@ def thinned(examples: Sequence[Example], most: int | None) -> list[Example]:
     return [examples[index] for index in np.linspace(0, len(examples) - 1, most).astype(int)]
 
 
-def fill_shelf(examples: Iterable[Example], size: int, channels: Sequence[str] = CHANNELS) -> Shelf:
-    """Read and cache examples with the truth of these channels."""
-    chosen = tuple(examples)
-    return Shelf(
-        films=tuple(cache_film(read_film(example, channels), size) for example in chosen),
-        sources=tuple(example.source for example in chosen),
-    )
+def fill_shelf(films: Iterable[tuple[Film, str]], size: int) -> Shelf:
+    """Cache films of (film, source)."""
+    shelved = [(cache_film(film, size), source) for film, source in films]
+    return Shelf(films=tuple(film for film, _ in shelved), sources=tuple(source for _, source in shelved))
 
 
 def draw_batch(shelf: Shelf, recipe: Recipe, count: int, seed: int, number: int) -> Batch:
     """Draw batch `number` of a run."""
     picks = np.random.default_rng((seed, number)).choice(len(shelf.films), count, p=_chances(shelf, recipe))
-    draw = draw_sample if recipe.samples.get("augment", True) else _as_it_is
+    draw = _changed if recipe.samples.get("augment", True) else _as_it_is
     return stack(
         [
             draw(shelf.films[pick], recipe.size, np.random.default_rng((seed, number, turn)))
             for turn, pick in enumerate(picks)
         ]
     )
+
+
+def _changed(film: Cached, size: int, rng: np.random.Generator) -> Sample:
+    """Make a sample that disease or devices may lie over; some films are cut through a lung."""
+    reach = CUT_REACH if rng.random() < CUT else REACH
+    return draw_sample(film, size, rng, DENSE, reach)
 
 
 def _as_it_is(film: Cached, size: int, _rng: np.random.Generator) -> Sample:

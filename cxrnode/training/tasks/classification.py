@@ -7,7 +7,7 @@ not drown another's few: a film's chance falls with the root of how many share i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,8 +29,8 @@ from cxrnode.training.shortfall import Shortfall, refuse_without, sources_of
 
 OPACITIES = frozenset({"nih.Infiltration", "nih.Consolidation", "nih.Pneumonia", "nih.Edema"})
 NOTHING = "nih.No Finding"
-MOST_CHECKS = 500
-"""Films of the quick look: a pick that does not change."""
+MOST_CHECKS = 300
+"""Films of a question in the quick look: a pick that does not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,12 @@ class Classification:
         chosen = [one for one in chosen if (answers_of(one, self._questions, recipe)[0] >= 0).any()]
         learnt = thinned([one for one in chosen if one.part == "train"], options.examples)
         self._answers = [answers_of(one, self._questions, recipe) for one in learnt]
-        checks, instead = _checks([one for one in chosen if one.part == "validate"])
-        told, asked = (self._told(part) for part in (learnt, checks))
+        self._checks, instead = quick_look([one for one in chosen if one.part == "validate"], self._questions)
+        told, asked = (self._told(part) for part in (learnt, self._checks))
         refuse_without(_choices(told), _choices(asked), _wanted(self._questions), examples)
         self.shortfall = replace(instead, unlearnt=tuple(name for name in recipe.channels if name not in told))
         self._films = tuple(_cached(one, recipe.size) for one in learnt)
         self._chances = chances(learnt, recipe)
-        self._checks = thinned(checks, MOST_CHECKS)
         self._shown = np.stack([_prepared(one, recipe.size) for one in self._checks])
 
     def _told(self, examples: Sequence[Example]) -> set[str]:
@@ -123,13 +122,21 @@ class Classification:
         return {"score": float(np.mean(areas)) if areas else 0.0, **said}
 
 
-def _checks(examples: Sequence[Example]) -> tuple[list[Example], Shortfall]:
-    """Pick the films that a person answered for; where there are none, those whose report a program read."""
-    answered = [one for one in examples if one.classes]
-    if answered or not examples:
-        return answered, Shortfall()
+def quick_look(examples: Sequence[Example], questions: Iterable[str]) -> tuple[list[Example], Shortfall]:
+    """Pick the films of the quick look: of each question, MOST_CHECKS that answer it.
+
+    Those whose report a program read answer too: the person's answers are few, and the mean of an area over a few films
+    is chance.
+    """
+    picked = {one.name: one for question in questions for one in thinned(_answering(examples, question), MOST_CHECKS)}
+    if not picked or any(one.classes for one in picked.values()):
+        return list(picked.values()), Shortfall()
     instead = "nobody answered for a film of the validation part: checked by labels that a program read from reports"
-    return list(examples), Shortfall(instead=instead, sources=sources_of(examples))
+    return list(picked.values()), Shortfall(instead=instead, sources=sources_of(examples))
+
+
+def _answering(examples: Sequence[Example], question: str) -> list[Example]:
+    return [one for one in examples if question in one.classes or (question == "rsna" and weak_answer(one))]
 
 
 def _choices(told: set[str]) -> int:

@@ -5,16 +5,22 @@ Promises that a channel that nobody drew on a film has no say there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cxrnode.domain.measurement import cleaned
+from cxrnode.inference.bundle import Network
 from cxrnode.inference.network import build_network
+from cxrnode.pixels.geometry import restore
+from cxrnode.pixels.normalise import prepare
 from cxrnode.training.example import Example, is_drawn
-from cxrnode.training.films import read_film
+from cxrnode.training.films import Film, read_film
+from cxrnode.training.hosts import lungs_network
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.samples import Batch, draw_batch, fill_shelf, thinned
@@ -34,8 +40,9 @@ class Segmentation:
         checks = [one for one in chosen if one.part == "validate"]
         refuse_without(len(learnt), len(checks), f"a drawn {' or '.join(recipe.channels)}", examples)
         self.shortfall = replace(shortfall, unlearnt=undrawn(recipe, learnt))
-        self._shelf = fill_shelf(learnt, recipe.size, recipe.channels)
-        self._checks = shelve_checks(((read_film(one, recipe.channels), one.source) for one in checks), recipe.size)
+        read = reader_of(recipe, options.bundles)
+        self._shelf = fill_shelf(((read(one), one.source) for one in learnt), recipe.size)
+        self._checks = shelve_checks(((read(one), one.source) for one in checks), recipe.size)
 
     def counts(self) -> Mapping[str, int]:
         """Films to learn from, and to check on."""
@@ -59,6 +66,33 @@ class Segmentation:
         """Give the Dice coefficients by source and channel; `score` is their mean."""
         scores = score_on_grid(network, self._checks, self._recipe, next(network.parameters()).device)
         return {"score": float(np.mean(list(scores.values()))), **scores}
+
+
+def reader_of(recipe: Recipe, bundles: Path | None) -> Callable[[Example], Film]:
+    """Give what reads a film and its truth.
+
+    Of the sources in the recipe's `less_the_heart`, whose lungs were drawn with the part behind the heart, what the
+    lungs' bundle sees as heart is no lung: that makes one convention of two. Raises NeedsOperator where the bundle
+    cannot be used.
+    """
+    sources = recipe.samples.get("less_the_heart", ())
+    if not sources:
+        return lambda example: read_film(example, recipe.channels)
+    network = lungs_network((bundles or Path("models")) / "lungs")
+
+    def read(example: Example) -> Film:
+        film = read_film(example, recipe.channels)
+        return less_the_heart(film, network) if example.source in sources else film
+
+    return read
+
+
+def less_the_heart(film: Film, network: Network) -> Film:
+    """Take what a network sees as heart, and crumbs that it leaves beside it, out of a film's truth."""
+    picture, box = prepare(film.image, network.card.input_size, film.pixel_aspect)
+    said = network.predict(picture[None, None])[0][[network.card.channels.index("heart")]]
+    left = film.truth & (restore(said, box) < 0.5)
+    return replace(film, truth=np.stack([cleaned(channel) for channel in left]))
 
 
 def learnt_from(recipe: Recipe, examples: Sequence[Example]) -> tuple[list[Example], Shortfall]:
