@@ -64,6 +64,17 @@ def test_radiography_films_have_their_folders_class(tmp_path: Path) -> None:
     assert "rsna" not in films["Normal-1"].classes
 
 
+@pytest.mark.parametrize("covid", ["COVID-19", "COVID"])
+def test_the_first_radiography_versions_are_read_whole(tmp_path: Path, covid: str) -> None:
+    """Three classes under other names, their films without a folder of their own: none is dropped."""
+    patterns = {covid: "covid19", "NORMAL": "normal", "Viral Pneumonia": "viral_pneumonia"}
+    for seed, name in enumerate(patterns):
+        layouts.save(layouts.chest(seed), tmp_path / name / f"{name} (1).png")
+    (tmp_path / f"{covid}.metadata.xlsx").touch()
+    found = {film.name: film.classes["pattern"] for film in read_films(tmp_path)}
+    assert found == {f"{name} (1)": pattern for name, pattern in patterns.items()}
+
+
 def test_siim_films_have_their_headers_patient(tmp_path: Path) -> None:
     """Patient, age, sex and view come from the header; a film that the table does not name is no example."""
     films = _films(tmp_path, layouts.write_siim)
@@ -135,6 +146,15 @@ def test_of_cohens_collection_only_frontal_radiographs_count(tmp_path: Path) -> 
     }
     assert films["a"].patient == films["b"].patient == "cohen-2"
     assert (films["a"].licence, films["a"].age, films["d"].age) == ("CC BY", 65, None)
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", "AP Supine", "AP Erect", "AP erect", "AP semi erect"])
+def test_every_frontal_view_of_cohens_collection_is_one(tmp_path: Path, view: str) -> None:
+    """Its versions write the patient's posture after the direction, each in its own way."""
+    layouts.save(layouts.chest(80), tmp_path / "images" / "a.jpeg")
+    columns, row = ("Patientid", "finding", "view", "filename"), ("2", "COVID-19", view, "a.jpeg")
+    layouts.save_table(tmp_path / "metadata.csv", columns, [row])
+    assert [film.view for film in read_films(tmp_path)] == [view]
 
 
 def test_the_nlms_readings_state_age_and_sex(tmp_path: Path) -> None:

@@ -65,6 +65,32 @@ def test_a_pneumothorax_lies_where_it_was_drawn_in_every_form_of_the_data_set(
     assert not read_mask(films[layouts.siim_name(2)], "pneumothorax").any()
 
 
+def test_a_positive_film_whose_mask_is_missing_is_not_called_negative(tmp_path: Path) -> None:
+    """In a copy that is not whole nobody knows where it lies, so the film says nothing."""
+    layouts.write_siim_masks(tmp_path)
+    (tmp_path / "png_masks" / "1_train_1_.png").unlink()
+    assert [film.name for film in read_films(tmp_path)] == [layouts.siim_name(2)]
+
+
+def test_a_patient_is_read_from_a_dicom_file_whatever_the_case_of_its_ending(tmp_path: Path) -> None:
+    """Two films of one patient stay one patient's where somebody renamed them."""
+    layouts.write_siim(tmp_path)
+    for path in [*tmp_path.rglob("*.dcm")]:
+        path.rename(path.with_suffix(".DCM"))
+    assert {film.patient for film in read_films(tmp_path)} == {"siim-P1", "siim-P2"}
+
+
+@pytest.mark.parametrize(("folder", "drawn"), [("Masks", False), ("masks/{}_lung", True), ("SCR/{} lung", True)])
+def test_masks_of_jsrt_are_never_taken_for_its_films(tmp_path: Path, folder: str, drawn: bool) -> None:
+    """Whatever the folders of a copy are called: a mask bears its film's name and may come after it."""
+    layouts.save(layouts.chest(1), tmp_path / "Images" / "JPCLN001.png")
+    for mask, side in zip(layouts.lungs(64), ("right", "left"), strict=True):
+        layouts.save(mask, tmp_path / folder.format(side) / "JPCLN001.gif")
+    (film,) = read_films(tmp_path)
+    assert film.image.parent.name == "Images"
+    assert bool(film.masks) == drawn
+
+
 def test_run_lengths_are_exact_at_their_own_size(tmp_path: Path) -> None:
     """A mask written as runs and read back is the same, pixel for pixel, in both ways of counting."""
     image = layouts.save(np.zeros((1024, 1024), dtype=np.bool_), tmp_path / "film.png")

@@ -18,7 +18,8 @@ from pathlib import Path
 from cxrnode.training.example import Example, part_of
 from cxrnode.training.layouts.files import Row, columns_of, rows_of, whole_years
 
-FRONTAL = ("PA", "AP", "AP Supine", "AP Erect")
+FRONTAL = ("PA", "AP")
+"""The first word of a frontal view; the patient's posture may follow it ("AP Supine", "AP semi erect")."""
 OTHER_PNEUMONIA = (
     "Pneumonia",
     "SARS",
@@ -43,7 +44,7 @@ def read(folder: Path) -> Iterator[Example]:
     for raw in rows_of(folder / "metadata.csv"):
         row = {name.lower(): value for name, value in raw.items()}
         film = folder / (row.get("folder") or "images") / row["filename"]
-        if row["view"] in FRONTAL and row.get("modality", "X-ray") == "X-ray" and film.is_file():
+        if row["view"].partition(" ")[0] in FRONTAL and row.get("modality", "X-ray") == "X-ray" and film.is_file():
             yield _example(film, row)
 
 

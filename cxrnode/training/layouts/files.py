@@ -21,6 +21,8 @@ Row = Mapping[str, str]
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"})
 """Endings of picture files; DICOM and JSRT's raw films are named beside them."""
 
+DICOM = ".dcm"
+
 OWN_INDEX = "index.csv"
 """A folder with this table is described by it, and by nothing else."""
 
@@ -83,6 +85,8 @@ def whole_years(text: str) -> int | None:
 
 def header_of(path: Path) -> Header:
     """Read the elements of a DICOM header that a layout wants; all empty where the file is none."""
+    if path.suffix.lower() != DICOM:
+        return Header()
     try:
         with quiet():
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_HEADER))

@@ -22,6 +22,8 @@ from cxrnode.training.layouts.files import PICTURES, walk
 from cxrnode.training.layouts.sides import by_side
 
 Folders = Mapping[str, Mapping[str, Path]]
+MASKS = ("heart", "left lung", "right lung", "left clavicle", "right clavicle", "masks")
+"""Folders that hold masks; those in the last, of some copies, are of nobody knows what."""
 _FILM = re.compile(r"^JPC(LN|NN)\d{3}$")
 
 
@@ -38,16 +40,17 @@ def found(folder: Path) -> bool:
 def read(folder: Path) -> Iterator[Example]:
     """List the films, each with the masks that lie below the same folder."""
     files = [path for path in walk(folder, PICTURES | {".img"}) if _FILM.match(path.stem)]
-    masks = {name: {p.stem: p for p in files if p.parent.name == name} for name in ("left lung", "right lung", "heart")}
+    masks = {name: {p.stem: p for p in files if _drawn(p) == name} for name in ("left lung", "right lung", "heart")}
     right, left = by_side(masks["left lung"], masks["right lung"])
     drawn = {"right_lung": right, "left_lung": left, "heart": masks["heart"]}
     films = [path for path in files if path.suffix.lower() == ".img"]
-    films = films or [path for path in files if not _is_mask(path)]
+    films = films or [path for path in files if _drawn(path) not in MASKS]
     yield from (_example(film, drawn) for film in {film.stem: film for film in films}.values())
 
 
-def _is_mask(path: Path) -> bool:
-    return path.parent.name in ("heart", "left lung", "right lung", "left clavicle", "right clavicle")
+def _drawn(path: Path) -> str:
+    """Say what a file in this folder shows: copies write "left_lung", too."""
+    return path.parent.name.lower().replace("_", " ")
 
 
 def _example(film: Path, drawn: Folders) -> Example:

@@ -3,8 +3,9 @@
 Promises each film's class, and the two lungs of its mask, which is 256 pixels where the film is 299. The masks were
 drawn by a U-Net and checked. No patient is named: a film stands for itself.
 
-`COVID/images/COVID-1.png`, `COVID/masks/COVID-1.png`, and so on for `Lung_Opacity`, `Normal`, `Viral Pneumonia`; early
-versions have no `images` folder below the class. The tables beside the folders (xlsx) repeat the class.
+`COVID/images/COVID-1.png`, `COVID/masks/COVID-1.png`, and so on for `Lung_Opacity`, `Normal`, `Viral Pneumonia`; the
+first versions had `COVID-19/COVID-19 (1).png`, `NORMAL` and `Viral Pneumonia`, without a folder `images` and without
+masks. The tables beside the folders (xlsx) repeat the class.
 
 Chowdhury MEH et al. Can AI help in screening viral and COVID-19 pneumonia? IEEE Access 2020;8:132665-132676.
 Rahman T et al. Exploring the effect of image enhancement techniques on COVID-19 detection using chest X-ray images.
@@ -21,8 +22,10 @@ from cxrnode.training.layouts.files import PICTURES, by_stem, walk
 
 PATTERNS = {
     "COVID": "covid19",
+    "COVID-19": "covid19",
     "Lung_Opacity": "lung_opacity",
     "Normal": "normal",
+    "NORMAL": "normal",
     "Viral Pneumonia": "viral_pneumonia",
     "Viral_Pneumonia": "viral_pneumonia",
 }
@@ -32,18 +35,24 @@ RSNA = {"Lung_Opacity": "lung_opacity"}
 
 def found(folder: Path) -> bool:
     """Say whether the folder has this layout: two of its classes, so that a lone `Normal` is not taken for it."""
-    return sum((folder / name).is_dir() for name in PATTERNS) >= 2 and any(
-        (folder / name / "images").is_dir() or (folder / f"{name}.metadata.xlsx").is_file() for name in PATTERNS
+    classes = _classes(folder)
+    return len(classes) >= 2 and any(
+        (one / "images").is_dir() or (folder / f"{one.name}.metadata.xlsx").is_file() for one in classes
     )
 
 
 def read(folder: Path) -> Iterator[Example]:
     """List the examples of every class that is there."""
-    for name in PATTERNS:
-        images, masks = folder / name / "images", by_stem(folder / name / "masks", PICTURES)
-        for path in walk(images if images.is_dir() else folder / name, PICTURES):
+    for one in _classes(folder):
+        images, masks = one / "images", by_stem(one / "masks", PICTURES)
+        for path in walk(images if images.is_dir() else one, PICTURES):
             if path.parent.name != "masks":
-                yield _example(path, name, masks.get(path.stem))
+                yield _example(path, one.name, masks.get(path.stem))
+
+
+def _classes(folder: Path) -> list[Path]:
+    """Give the folders of the classes by the names that they bear: some file systems find `NORMAL` under `Normal`."""
+    return sorted(one for one in folder.iterdir() if one.name in PATTERNS and one.is_dir())
 
 
 def _example(path: Path, name: str, mask: Path | None) -> Example:

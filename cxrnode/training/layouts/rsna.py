@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cxrnode.training.example import Example, TrueBox, part_of, shape_of_file
-from cxrnode.training.layouts.files import PICTURES, Header, Row, by_stem, header_of, rows_of
+from cxrnode.training.layouts.files import DICOM, PICTURES, Row, by_stem, header_of, rows_of
 
 LABELS, CLASSES, NAMES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "*mappings_2018.json"
 SIDE = 1024
@@ -44,7 +44,7 @@ def read(folder: Path) -> Iterator[Example]:
     table = folder / CLASSES
     classes = {row["patientId"]: RSNA.get(row["class"], "") for row in rows_of(table)} if table.is_file() else {}
     names = _nih_names(folder)
-    films = by_stem(folder, PICTURES | {".dcm"})
+    films = by_stem(folder, PICTURES | {DICOM})
     for name, drawn in sorted(boxes.items()):
         if name in films:
             yield _example(films[name], drawn, classes.get(name, ""), names.get(name, ""))
@@ -59,7 +59,7 @@ def _nih_names(folder: Path) -> dict[str, str]:
 
 
 def _example(film: Path, drawn: list[Row], answer: str, nih_name: str) -> Example:
-    header = header_of(film) if film.suffix == ".dcm" else Header()
+    header = header_of(film)
     patient = f"nih-{nih_name.partition('_')[0]}" if nih_name else f"rsna-{film.stem}"
     pattern = {"lung_opacity": "lung_opacity", "normal": "normal"}.get(answer)
     return Example(
@@ -72,7 +72,7 @@ def _example(film: Path, drawn: list[Row], answer: str, nih_name: str) -> Exampl
         age=header.age,
         sex=header.sex,
         classes={**({"rsna": answer} if answer else {}), **({"pattern": pattern} if pattern else {})},
-        boxes=_boxes(drawn, 1.0 if film.suffix == ".dcm" or not drawn else shape_of_file(film)[1] / SIDE),
+        boxes=_boxes(drawn, 1.0 if film.suffix.lower() == DICOM or not drawn else shape_of_file(film)[1] / SIDE),
     )
 
 

@@ -20,11 +20,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cxrnode.training.example import AnyMask, Example, MaskAt, MaskRuns, part_of
-from cxrnode.training.layouts.files import PICTURES, Header, Row, by_stem, columns_of, header_of, rows_of
+from cxrnode.training.layouts.files import DICOM, PICTURES, Row, by_stem, columns_of, header_of, rows_of
 
 SIDE = 1024
 """Rows and columns that the runs count, whatever the size of the file beside them."""
-_FILMS = PICTURES | {".dcm"}
+_FILMS = PICTURES | {DICOM}
 
 
 def found(folder: Path) -> bool:
@@ -70,9 +70,10 @@ def _from_runs(folder: Path, rows: list[Row]) -> Iterator[Example]:
 def _from_masks(folder: Path, rows: list[Row]) -> Iterator[Example]:
     for row in rows:
         film, mask = folder / "png_images" / row["new_filename"], folder / "png_masks" / row["new_filename"]
-        if film.is_file():
-            masks = (MaskAt(path=mask),) if row.get("has_pneumo") == "1" and mask.is_file() else ()
-            yield _example(film, row["ImageId"], masks)
+        there = row.get("has_pneumo") == "1"
+        # Of a film with a pneumothorax whose mask is missing nobody knows where it lies.
+        if film.is_file() and (mask.is_file() or not there):
+            yield _example(film, row["ImageId"], (MaskAt(path=mask),) if there else ())
 
 
 def _drawn(text: str) -> bool:
@@ -90,7 +91,7 @@ def _from_zero(text: str) -> str:
 
 
 def _example(film: Path, name: str, masks: tuple[AnyMask, ...]) -> Example:
-    header = header_of(film) if film.suffix == ".dcm" else Header()
+    header = header_of(film)
     patient = f"siim-{header.patient or name}"
     return Example(
         name=name,
