@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxrnode.training import defects
 from cxrnode.training.defects import (
     SIDE,
     STRANGERS,
@@ -107,10 +108,13 @@ def test_every_stranger_is_a_picture_and_a_function_of_the_films_and_the_generat
     assert other.shape != first.shape or not np.array_equal(other, first)
 
 
-def test_strangers_are_drawn_by_their_shares(film: FloatArray) -> None:
-    """The shares are a whole, so that none is left out by chance."""
+def test_strangers_are_drawn_by_their_shares(film: FloatArray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shares are a whole; a maker with nine tenths of it makes nine pictures of ten."""
     assert sum(share for share, _ in STRANGERS) == pytest.approx(1.0)
-    assert stranger((film, film), np.random.default_rng(1)).ndim == 2
+    often, seldom = (lambda films, rng, gray=gray: np.full((2, 2), gray) for gray in (1.0, 0.0))
+    monkeypatch.setattr(defects, "STRANGERS", ((0.9, often), (0.1, seldom)))
+    drawn = [stranger((film, film), np.random.default_rng(seed)).mean() for seed in range(200)]
+    assert 0.85 < np.mean(drawn) < 0.95
 
 
 def test_inverting_twice_gives_the_film_back(film: FloatArray) -> None:

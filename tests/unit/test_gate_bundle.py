@@ -60,11 +60,3 @@ def test_what_is_done_to_a_phantom_is_seen(gate: Network, seed: int) -> None:
 def test_another_part_or_view_is_refused(gate: Network, name: str) -> None:
     """A hand that calls itself a chest, and a lateral whose header says nothing."""
     assert "not_frontal" in _refused(gate, _shown(name, 1))
-
-
-def test_card_says_research_use_and_names_its_sources() -> None:
-    """What an operator has to know stands in the card: use, what it cannot do, sources, terms."""
-    text = (FOLDER / "docs" / "README.md").read_text(encoding="utf-8")
-    for word in ("Research use only", "ot a medical device", "Lateral films", "Kermany", "NIH", "CC BY-NC-SA 4.0"):
-        assert word in text
-    assert "CC BY-NC-SA" in (FOLDER / "LICENSE").read_text(encoding="utf-8")

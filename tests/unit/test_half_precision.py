@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import cast
 
@@ -18,20 +17,13 @@ from cxrnode.inference.card import Kind
 from cxrnode.training.evaluation.halving import Difference, Halving, Measure, read_weights, rewritten, try_halving
 from cxrnode.training.trainer import halved
 from tests.fakes.bundle import write_tiny_bundle
-from tests.unit.test_measuring import BOXES, COLUMNS, draw_film
+from tests.unit.test_measuring import draw_films
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve drawn films in the layout of `opacity`, a third with a box."""
-    folder = tmp_path_factory.mktemp("data") / "opacity"
-    (folder / "images").mkdir(parents=True)
-    with (folder / "index.csv").open("w", newline="") as lines:
-        table = csv.DictWriter(lines, [*COLUMNS, *BOXES])
-        table.writeheader()
-        for number in range(12):
-            table.writerow(draw_film(folder, number))
-    return folder.parent
+    """Twelve drawn films, a third with a box."""
+    return draw_films(tmp_path_factory.mktemp("data"), 12)
 
 
 def ship(bundle: Path, folder: Path) -> Path:

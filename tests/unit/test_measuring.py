@@ -27,15 +27,18 @@ CLASSES = ("Lung Opacity", "No Lung Opacity / Not Normal", "Normal")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty-six drawn films in the layout of `opacity`: bright where a box is drawn, with a grain."""
-    root = tmp_path_factory.mktemp("data")
+    """Thirty-six drawn films: bright where a box is drawn, with a grain."""
+    return draw_films(tmp_path_factory.mktemp("data"), 36)
+
+
+def draw_films(root: Path, count: int) -> Path:
+    """Write films in the layout of `opacity`, a third with a box; gives the root."""
     folder = root / "opacity"
     (folder / "images").mkdir(parents=True)
     with (folder / "index.csv").open("w", newline="") as lines:
         table = csv.DictWriter(lines, [*COLUMNS, *BOXES])
         table.writeheader()
-        for number in range(36):
-            table.writerow(draw_film(folder, number))
+        table.writerows(draw_film(folder, number) for number in range(count))
     return root
 
 
