@@ -21,7 +21,6 @@ def main() -> None:
     from cxrnode.cli import (  # noqa: F401
         adding,
         bundles,
-        comparing,
         daemon,
         films,
         measuring,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from cxrnode import __version__
 
 if TYPE_CHECKING:
     from cxrnode.settings import Settings
+    from cxrnode.training.evaluation.report import Printed
 
 app = typer.Typer(
     name="cxrnode",
@@ -84,3 +86,35 @@ def say_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console(highlight=False).print(table)
+
+
+def say_told(found: Printed, *, as_json: bool) -> None:
+    """Print what was found, one way or the other."""
+    if as_json:
+        say_json(found.as_json())
+    else:
+        say(found.table())
+
+
+def progress() -> Callable[[dict[str, Any]], None]:
+    """Print lines of progress to standard error; of films that are counted, one a second."""
+    last = [0.0]
+
+    def report(line: dict[str, Any]) -> None:
+        if time.monotonic() - last[0] >= 1.0 or line.get("event") != "film":
+            last[0] = time.monotonic()
+            say_aside(_in_words(line))
+
+    return report
+
+
+def _in_words(line: Mapping[str, Any]) -> str:
+    """Give a line of progress for a person: a remark as it is, numbers in about four digits."""
+    if "remark" in line:
+        return f"note: {line['remark']}"
+    pairs = ((key.replace(" ", "_"), _short(value)) for key, value in line.items())
+    return " ".join(value if key == "event" else f"{key}={value}" for key, value in pairs)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)

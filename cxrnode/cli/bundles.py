@@ -1,27 +1,25 @@
-"""`cxrnode models`: list, show, verify, train."""
+"""`cxrnode models` list, show, verify; and what the other commands on models take."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrnode.cli.app import STOPPED, Json, app, say, say_aside, say_json, say_table, settings
+from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
 from cxrnode.errors import CxrnodeError, NeedsOperator
 
 if TYPE_CHECKING:
     from cxrnode.inference.bundle import BundleCard
 
-models = typer.Typer(help="The model bundles: list, show, verify, train, evaluate.", no_args_is_help=True)
+models = typer.Typer(help="See which models run, add one; train, calibrate and measure them.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
-Data = Annotated[Path, typer.Option("--data", envvar="CXRNODE_DATA", help="Folder of the training data.")]
-Bundle = Annotated[Path | None, typer.Option("--bundle", help="Bundle folder; else the one in models.folder.")]
+Data = Annotated[Path, typer.Option("--data", envvar="CXRNODE_DATA", help="Folder of the data sets.")]
 
 
 @models.command("list")
@@ -67,48 +65,6 @@ def verify(name: Annotated[str | None, typer.Argument(help="One model; else all 
     for one in [name] if name else enabled:
         card = verify_bundle(folder_of(one))
         say(f"{card.name} {card.version}: weights are as pinned, digest {card.digest}")
-
-
-@models.command()
-def train(
-    name: Name,
-    data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Run folder; a run that is there goes on.")],
-    minutes: Annotated[float | None, typer.Option(help="End after this many minutes of training, or by steps.")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after this many steps; else the recipe's own number.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and samples.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="A recipe's name or TOML file; else the model's own.")] = None,
-    leave_out: Annotated[list[str] | None, typer.Option(help="A source not to learn from; may be repeated.")] = None,
-    examples: Annotated[int | None, typer.Option(help="Learn from this many films only.")] = None,
-) -> None:
-    """Train a model on public data sets as published, or on your own films, and write a bundle.
-
-    The run folder gets log.jsonl, curves.png, a checkpoint and, at the end, bundle/. A run that was stopped goes on
-    when the same command is given again. Progress goes to standard error, where the results lie to standard output.
-    """
-    from dataclasses import replace
-
-    from cxrnode.training.options import TrainOptions
-    from cxrnode.training.recipe import find_recipe
-    from cxrnode.training.trainer import train as run_training
-
-    options = TrainOptions(minutes=minutes, threads=threads, device=device, examples=examples)
-    options = replace(options, steps=steps or options.steps, seed=options.seed if seed is None else seed)
-    options = replace(options, bundles=settings().models.folder)
-    chosen = find_recipe(recipe or name).without(tuple(leave_out or ()))
-    if recipe and chosen.model != name:
-        raise NeedsOperator(f"the recipe is of the model {chosen.model}", operation="train", subject=name)
-    try:
-        outcome = run_training(chosen, data, out, options, progress())
-    except KeyboardInterrupt as stop:
-        say_aside("stopped: the same command goes on from the last look at the validation part")
-        raise typer.Exit(STOPPED) from stop
-    say(f"ended at step {outcome.steps}; the best score on the validation part is {outcome.score:.4f}")
-    say(f"bundle: {outcome.bundle}, not calibrated and not measured yet; next:")
-    for verb in ("calibrate", "evaluate"):
-        say(f"  cxrnode models {verb} {chosen.model} --data {data} --bundle {outcome.bundle}")
 
 
 def folder_of(name: str) -> Path:
@@ -158,27 +114,3 @@ def _brief(name: str, card: BundleCard, enabled: str | Sequence[str]) -> dict[st
         "licence": card.licence,
         "intended_use": card.intended_use,
     }
-
-
-def progress() -> Callable[[dict[str, Any]], None]:
-    """Print lines of progress to standard error; of films that are counted, one a second."""
-    last = [0.0]
-
-    def report(line: dict[str, Any]) -> None:
-        if time.monotonic() - last[0] >= 1.0 or line.get("event") != "film":
-            last[0] = time.monotonic()
-            say_aside(_in_words(line))
-
-    return report
-
-
-def _in_words(line: Mapping[str, Any]) -> str:
-    """Give a line of progress for a person: a remark as it is, numbers in about four digits."""
-    if "remark" in line:
-        return f"note: {line['remark']}"
-    pairs = ((key.replace(" ", "_"), _short(value)) for key, value in line.items())
-    return " ".join(value if key == "event" else f"{key}={value}" for key, value in pairs)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from cxrnode.cli.app import Json, say, say_json
-from cxrnode.cli.bundles import Bundle, Data, Name, folder_of, models, progress
-from cxrnode.errors import SettingsInvalid
+from cxrnode.cli.app import Json, progress, say, say_told
+from cxrnode.cli.bundles import Data, Name, folder_of, models
 
 if TYPE_CHECKING:
     from cxrnode.training.evaluation.calibration import Aim
@@ -25,45 +26,34 @@ class Part(StrEnum):
     ALL = "all"
 
 
-Threads = Annotated[int, typer.Option(help="CPU threads.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Bundle = Annotated[Path | None, typer.Option("--bundle", help="Bundle folder; else the one in models.folder.")]
+PartOf = Annotated[Part, typer.Option("--part", help="Which part of the patients.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
-@models.command()
-def evaluate(
-    name: Name,
-    data: Data,
-    bundle: Bundle = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the report and pictures here.")] = None,
-    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.TEST,
-    source: Annotated[str, typer.Option(help="Films of one source only: for a model trained without it.")] = "",
-    threads: Threads = 2,
-    device: Device = "cpu",
-    json: Json = False,
-) -> None:
-    """Measure a model on patients it never saw: each number with its count and 95 % interval."""
-    from functools import partial
+class Asked(TypedDict):
+    """What every measurement takes: the films, the bundle, and where it runs."""
 
-    from cxrnode.inference.bundle import read_card
-    from cxrnode.training.evaluation.examine import evaluate as run_evaluation
-    from cxrnode.training.evaluation.gate import examine_gate, is_gate
+    data: Path
+    bundle: Path
+    part: str
+    threads: int
+    device: str
+    report: Callable[[dict[str, Any]], None]
 
-    folder = bundle or folder_of(name)
-    examine = examine_gate if is_gate(read_card(folder)) else partial(run_evaluation, name)
-    report = examine(
-        data,
-        bundle=folder,
-        out=out,
-        part=part.value,
-        source=source,
-        device=device,
-        threads=threads,
-        report=progress(),
-    )
-    if json:
-        say_json(report.as_json())
-    else:
-        say(report.table())
+
+def _asked(name: str, data: Path, bundle: Path | None, part: Part, threads: int, device: str) -> Asked:
+    from cxrnode.inference.engine import choose_device
+
+    return {
+        "data": data,
+        "bundle": bundle or folder_of(name),
+        "part": part.value,
+        "threads": threads,
+        "device": choose_device(device),
+        "report": progress(),
+    }
 
 
 @models.command()
@@ -72,33 +62,49 @@ def calibrate(
     data: Data,
     bundle: Bundle = None,
     aim: Annotated[
-        list[str] | None, typer.Option("--aim", help="FINDING=sensitivity:0.90 or FINDING=specificity:0.95.")
+        list[str] | None,
+        typer.Option(
+            "--aim", help="FINDING=sensitivity:0.90 or FINDING=specificity:0.95; else the card's. May be repeated."
+        ),
     ] = None,
-    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.VALIDATE,
+    part: PartOf = Part.VALIDATE,
     threads: Threads = 2,
     device: Device = "cpu",
 ) -> None:
-    """Fit a model's calibration and set its findings' points on the validation part; writes them into its card."""
-    from cxrnode.inference.bundle import read_card
+    """Fit a model's calibration, set its findings' points and where boxes and masks are cut; writes into its card."""
     from cxrnode.training.evaluation.calibrate import calibrate as run_calibration
-    from cxrnode.training.evaluation.gate import is_gate, set_gate_points
+    from cxrnode.training.evaluation.calibrate import complete_card
+    from cxrnode.training.evaluation.gate import set_gate_points
 
-    folder, aims = bundle or folder_of(name), dict(_aim(text) for text in aim or ())
-    if is_gate(read_card(folder)):
-        points = set_gate_points(data, folder, device=device, threads=threads, report=progress())
-        say(", ".join(f"{question} {point}" for question, point in points.items()))
+    aims, asked = dict(_aim(text) for text in aim or ()), _asked(name, data, bundle, part, threads, device)
+    complete_card(asked["bundle"])
+    if not _is_gate(asked):
+        say(run_calibration(name, aims=aims, **asked).table())
         return
-    outcome = run_calibration(
-        name,
-        data,
-        bundle=folder,
-        part=part.value,
-        aims=aims,
-        device=device,
-        threads=threads,
-        report=progress(),
-    )
-    say(outcome.table())
+    if aims:
+        raise typer.BadParameter("the gate's points have aims of their own", param_hint="--aim")
+    say(", ".join(f"{question} {point}" for question, point in set_gate_points(**asked).items()))
+
+
+@models.command()
+def evaluate(
+    name: Name,
+    data: Data,
+    bundle: Bundle = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the report and pictures here.")] = None,
+    part: PartOf = Part.TEST,
+    source: Annotated[str, typer.Option(help="Films of one source only: for a model trained without it.")] = "",
+    threads: Threads = 2,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Measure a model on patients it never saw: each number with its count and 95 % interval."""
+    from cxrnode.training.evaluation.examine import evaluate as run_evaluation
+    from cxrnode.training.evaluation.gate import examine_gate
+
+    asked = _asked(name, data, bundle, part, threads, device)
+    examine = examine_gate if _is_gate(asked) else partial(run_evaluation, name)
+    say_told(examine(out=out, source=source, **asked), as_json=json)
 
 
 @models.command()
@@ -106,8 +112,8 @@ def shortcuts(
     name: Name,
     data: Data,
     bundle: Bundle = None,
-    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.TEST,
-    most: Annotated[int | None, typer.Option(help="Films at most, spread over the part.")] = None,
+    part: PartOf = Part.TEST,
+    most: Annotated[int | None, typer.Option(min=1, help="Films at most, spread over the part.")] = None,
     threads: Threads = 2,
     device: Device = "cpu",
     json: Json = False,
@@ -115,20 +121,8 @@ def shortcuts(
     """Ask again with markers, borders, another size, another JPEG. Exit code 1 where over one answer in 20 changes."""
     from cxrnode.training.evaluation.shortcuts import try_shortcuts
 
-    found = try_shortcuts(
-        name,
-        data,
-        bundle=bundle or folder_of(name),
-        part=part.value,
-        most=most,
-        device=device,
-        threads=threads,
-        report=progress(),
-    )
-    if json:
-        say_json(found.as_json())
-    else:
-        say(found.table())
+    found = try_shortcuts(name, most=most, **_asked(name, data, bundle, part, threads, device))
+    say_told(found, as_json=json)
     raise typer.Exit(0 if found.passed else 1)
 
 
@@ -140,7 +134,7 @@ def halving(
         Path, typer.Option("--weights", exists=True, help="A run's best-full.pt or checkpoint.pt: weights unrounded.")
     ],
     bundle: Bundle = None,
-    part: Annotated[Part, typer.Option(help="Which part of the patients.")] = Part.VALIDATE,
+    part: PartOf = Part.VALIDATE,
     threads: Threads = 2,
     device: Device = "cpu",
     json: Json = False,
@@ -148,20 +142,16 @@ def halving(
     """Compare a model with its weights as trained and in half precision. Exit code 1 where halving costs anything."""
     from cxrnode.training.evaluation.halving import try_halving
 
-    found = try_halving(
-        data,
-        bundle=bundle or folder_of(name),
-        weights=weights,
-        part=part.value,
-        device=device,
-        threads=threads,
-        report=progress(),
-    )
-    if json:
-        say_json(found.as_json())
-    else:
-        say(found.table())
+    found = try_halving(weights=weights, **_asked(name, data, bundle, part, threads, device))
+    say_told(found, as_json=json)
     raise typer.Exit(0 if found.passed else 1)
+
+
+def _is_gate(asked: Asked) -> bool:
+    from cxrnode.inference.bundle import read_card
+    from cxrnode.training.evaluation.gate import is_gate
+
+    return is_gate(read_card(asked["bundle"]))
 
 
 def _aim(text: str) -> tuple[str, Aim]:
@@ -170,5 +160,5 @@ def _aim(text: str) -> tuple[str, Aim]:
     finding, _, rest = text.partition("=")
     aim = read_aim(rest.replace(":", " "))
     if not finding or aim is None:
-        raise SettingsInvalid(f"an aim looks like lung_opacity=sensitivity:0.90, not '{text}'")
+        raise typer.BadParameter(f"an aim looks like lung_opacity=sensitivity:0.90, not '{text}'", param_hint="--aim")
     return finding, aim

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT, EDGE = 900, 420, 40
 INKS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#6c3483", "#117a65", "#566573")
-NOT_DRAWN = ("step", "seconds", "learning_rate")
+NOT_DRAWN = ("step", "seconds", "seconds_a_step", "learning_rate")
 
 
 def draw_curves(log: Path, picture: Path) -> None:

@@ -7,9 +7,11 @@ the same order. A run limited by `minutes` also depends on the machine's speed; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from cxrnode.errors import NeedsOperator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,18 @@ class TrainOptions:
     examples: int | None = None
     """Learn from this many films only (a share of each source): for a small comparison."""
 
-    def under(self, said: Mapping[str, Any]) -> TrainOptions:
-        """Give these options with a recipe's own wherever ours are the defaults."""
-        plain = TrainOptions()
-        open_ = {each.name for each in fields(self) if getattr(self, each.name) == getattr(plain, each.name)}
-        return replace(self, **{key: value for key, value in said.items() if key in open_})
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> TrainOptions:
+        """Lay what the caller gave over a recipe's own options, and both over the defaults.
+
+        Raises NeedsOperator where one is named that there is none of.
+        """
+        said = {**recipe, **(given or {})}
+        unknown = sorted(said.keys() - {each.name for each in fields(cls)})
+        if unknown:
+            raise NeedsOperator(
+                f"there is no training option '{unknown[0]}'",
+                operation="train",
+                hint="docs/operations.md, Training a model",
+            )
+        return cls(**said)

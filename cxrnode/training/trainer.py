@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrnode.errors import NeedsOperator
+from cxrnode.inference.engine import choose_device
 from cxrnode.training.beginning import begin_from
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.curves import draw_curves
@@ -82,14 +83,15 @@ def train(
     recipe: Recipe,
     data: Path,
     out: Path,
-    options: TrainOptions | None = None,
+    given: Mapping[str, Any] | None = None,
     report: Report = lambda line: None,
 ) -> Outcome:
     """Train by a recipe on the data folder; the run's files go to `out`. Goes on with a run that is already there.
 
-    Raises NeedsOperator where the data is missing, or what the recipe begins from.
+    `given`: TrainOptions by name that win over the recipe's. Raises NeedsOperator where the data is missing, or what
+    the recipe begins from, or an option is unknown; SettingsInvalid where the device is not there.
     """
-    options = (options or TrainOptions()).under(recipe.options)
+    options = TrainOptions.of(recipe.options, given)
     examples = _with_all_parts(read_catalogue(data, out), data)
     out.mkdir(parents=True, exist_ok=True)
     (out / "options.json").write_text(json.dumps(_told(recipe, options), indent=2) + "\n")
@@ -125,8 +127,7 @@ def _with_all_parts(examples: tuple[Example, ...], data: Path) -> tuple[Example,
 
 
 def _begin(task: Task, recipe: Recipe, options: TrainOptions, out: Path) -> Run:
-    wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
+    device = torch.device(choose_device(options.device))
     begin_from(task.network, recipe, options.bundles)
     network, averaged = _on(device, task.network), _on(device, copy.deepcopy(task.network))
     still = freeze(network, recipe.init)
@@ -152,37 +153,35 @@ def _on(device: torch.device, network: nn.Module) -> nn.Module:
 def _leg(run: Run) -> dict[str, Any]:
     """Train until the next look at the validation part, and look; gives the line of the log."""
     started = time.monotonic()
-    before, losses = run.seconds, []
+    before, losses, stop = run.seconds, [], min(run.options.steps, run.step + run.options.validate_every)
     run.network.train()
     for part in run.still:
         part.eval()
-    for number in _steps_to_next_look(run):
-        losses.append(_step(run, number))
+    while run.step < stop and run.progress() < 1.0:
+        losses.append(_step(run))
+        run.step += 1
         run.seconds = before + time.monotonic() - started
-        if run.progress() >= 1.0:
-            break
+    a_step = (run.seconds - before) / len(losses)
     with torch.inference_mode():
         scores = run.task.validate(run.averaged.eval())
     run.seconds = before + time.monotonic() - started
-    line = {"step": run.step, "seconds": round(run.seconds, 1), "loss": round(float(np.mean(losses)), 5)}
-    rounded = {key: round(value, 5) for key, value in scores.items()}
-    return {**line, "learning_rate": run.optimiser.param_groups[0]["lr"], **rounded}
+    return {
+        "step": run.step,
+        "seconds": round(run.seconds, 1),
+        "seconds_a_step": round(a_step, 5),
+        "loss": round(float(np.mean(losses)), 5),
+        "learning_rate": run.optimiser.param_groups[0]["lr"],
+        **{key: round(value, 5) for key, value in scores.items()},
+    }
 
 
-def _steps_to_next_look(run: Run) -> Iterator[int]:
-    stop = min(run.options.steps, run.step + run.options.validate_every)
-    while run.step < stop:
-        yield run.step
-        run.step += 1
-
-
-def _step(run: Run, number: int) -> float:
+def _step(run: Run) -> float:
     for group in run.optimiser.param_groups:
         group["lr"] = run.options.learning_rate * rate_at(run.progress())
     # Dropout and stochastic depth, too, are functions of the step: a run that was stopped goes on as it would have.
-    torch.manual_seed(run.options.seed + number)
+    torch.manual_seed(run.options.seed + run.step)
     low = torch.autocast(run.device.type, torch.bfloat16) if run.options.low_precision else nullcontext()
-    batch = run.task.batch(number)
+    batch = run.task.batch(run.step)
     with low:
         loss = run.task.loss(run.network, batch)
     run.optimiser.zero_grad(set_to_none=True)

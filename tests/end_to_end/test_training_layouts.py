@@ -16,7 +16,6 @@ import torch
 
 from cxrnode.errors import NeedsOperator
 from cxrnode.inference.bundle import METADATA, Network, read_card
-from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe, find_recipe
 from cxrnode.training.trainer import Report, train
 from tests import crowds
@@ -112,8 +111,8 @@ class Site:
 
     def train(self, model: str, layout: str, out: Path, report: Report = lambda line: None) -> Path:
         """Train for two steps with a look after each; give the bundle."""
-        options = TrainOptions(steps=2, batch=4, validate_every=1, threads=1, device="cpu", bundles=self.bundles)
-        return train(self.recipe(model), self.data(layout), out, options, report).bundle
+        given = {"steps": 2, "batch": 4, "validate_every": 1, "threads": 1, "device": "cpu", "bundles": self.bundles}
+        return train(self.recipe(model), self.data(layout), out, given, report).bundle
 
 
 @pytest.fixture(scope="module")

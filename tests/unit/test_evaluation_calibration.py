@@ -36,7 +36,7 @@ def test_calibration_lowers_the_calibration_error() -> None:
     honest = rng.normal(0.0, 1.0, 2000)
     truth, said = rng.random(2000) < expit(honest), 4.0 * honest
     before = calibration_error(reliability(expit(said), truth))
-    after = calibration_error(reliability(expit(fit_sigmoid(said, truth).apply(said)), truth))
+    after = calibration_error(reliability(expit(fit_sigmoid(said, truth).logit(said)), truth))
     assert before > 0.1 > 0.04 > after
 
 
@@ -48,7 +48,7 @@ def test_a_group_is_scaled_so_that_its_truth_surprises_less() -> None:
     said = honest * np.array([1.0, 3.0, 1.0]) + np.array([0.0, 0.0, 1.0])
     found = fit_softmax(said, classes)
     assert found == fit_softmax(said, classes)
-    scaled = np.stack([one.apply(said[:, index]) for index, one in enumerate(found)], axis=1)
+    scaled = np.stack([one.logit(said[:, index]) for index, one in enumerate(found)], axis=1)
     assert surprise(scaled, classes) < 0.9 * surprise(said, classes)
     assert surprise(scaled, classes) == pytest.approx(surprise(honest, classes), rel=0.02)
 
@@ -70,7 +70,7 @@ def surprise(logits: np.ndarray, classes: np.ndarray) -> float:
 def test_one_class_alone_changes_nothing() -> None:
     """Nothing is learnt of a finding that every film has."""
     logits = np.array([1.0, 2.0, 3.0])
-    assert fit_sigmoid(logits, np.ones(3, dtype=bool)).apply(logits).tolist() == logits.tolist()
+    assert fit_sigmoid(logits, np.ones(3, dtype=bool)).logit(logits).tolist() == logits.tolist()
 
 
 @settings(max_examples=60, deadline=None)

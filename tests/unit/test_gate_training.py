@@ -29,7 +29,7 @@ SMALL = replace(
     network={"_target_": "monai.networks.nets.resnet18", "spatial_dims": 2, "n_input_channels": 1, "num_classes": 4},
     options={},
 )
-QUICK = TrainOptions(steps=2, batch=4, validate_every=2, threads=1, device="cpu", learning_rate=1e-3)
+GIVEN = {"steps": 2, "batch": 4, "validate_every": 2, "threads": 1, "device": "cpu", "learning_rate": 1e-3}
 COLUMNS = ("image", "mask", "heart", "source", "patient_id", "aspect_w_h", "flag")
 
 
@@ -97,7 +97,7 @@ def test_a_stranger_is_asked_nothing_but_whether_it_is_one(data: Path) -> None:
 
 def test_batches_are_functions_of_their_number(data: Path) -> None:
     """A run that was stopped goes on with the very pictures it would have seen."""
-    task = GateTask(SMALL, read_catalogue(data), QUICK)
+    task = GateTask(SMALL, read_catalogue(data), TrainOptions.of(GIVEN))
     first, again, other = task.batch(3), task.batch(3), task.batch(4)
     assert np.array_equal(first.images, again.images)
     assert np.array_equal(first.answers, again.answers)
@@ -108,7 +108,7 @@ def test_batches_are_functions_of_their_number(data: Path) -> None:
 
 def test_a_question_that_was_not_asked_does_not_move_the_network(data: Path) -> None:
     """Its answer may be anything."""
-    task = GateTask(SMALL, read_catalogue(data), QUICK)
+    task = GateTask(SMALL, read_catalogue(data), TrainOptions.of(GIVEN))
     batch = task.batch(0)
     turned = replace(batch, answers=np.where(batch.asked > 0, batch.answers, 1 - batch.answers))
     network = task.network.eval()
@@ -127,7 +127,7 @@ def test_a_group_can_be_left_out_and_is_thinned_evenly(data: Path) -> None:
 
 def test_a_trained_gate_is_examined_and_gets_its_points(data: Path, tmp_path: Path) -> None:
     """From films to a bundle with findings of the gate's names, and a report of every source."""
-    bundle = train(SMALL, data, tmp_path / "run", QUICK).bundle
+    bundle = train(SMALL, data, tmp_path / "run", GIVEN).bundle
     points = set_gate_points(data, bundle, threads=1)
     card = read_card(bundle)
     assert [rule.name for rule in card.findings] == list(GATE.channels)
@@ -142,7 +142,7 @@ def test_a_trained_gate_is_examined_and_gets_its_points(data: Path, tmp_path: Pa
 
 def test_setting_the_points_again_writes_the_same_card(data: Path, tmp_path: Path) -> None:
     """Nothing drifts: the same films and weights give the same bytes, and the weights stay the pinned ones."""
-    bundle = train(SMALL, data, tmp_path / "run", QUICK).bundle
+    bundle = train(SMALL, data, tmp_path / "run", GIVEN).bundle
     set_gate_points(data, bundle, threads=1)
     first = (bundle / METADATA).read_bytes()
     set_gate_points(data, bundle, threads=1)
@@ -157,7 +157,7 @@ def _trial(made: str, said: float, child: bool | None = False, source: str = "js
 
 def test_refusals_of_sound_films_and_caught_defects_are_counted_apart(data: Path, tmp_path: Path) -> None:
     """A mirrored film that is called mirrored is no refusal of a sound one; a child that is called one is no error."""
-    card = read_card(train(SMALL, data, tmp_path / "run", QUICK).bundle)
+    card = read_card(train(SMALL, data, tmp_path / "run", GIVEN).bundle)
     trials = [
         _trial(AS_IT_IS, 0.01),
         _trial(AS_IT_IS, 0.9),

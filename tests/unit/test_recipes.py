@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,20 @@ def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "lungs.toml").write_text((FOLDER / "lungs.toml").read_text())
     (tmp_path / "lungs-mine.toml").write_text('extends = "lungs"\n[options]\nlearning_rate = 0.5\n')
     recipe = find_recipe(str(tmp_path / "lungs-mine.toml"))
-    assert TrainOptions().under(recipe.options).learning_rate == 0.5
-    assert TrainOptions(learning_rate=0.1).under(recipe.options).learning_rate == 0.1
+    assert TrainOptions.of(recipe.options).learning_rate == 0.5
+    assert TrainOptions.of(recipe.options, {"learning_rate": 0.1}).learning_rate == 0.1
+
+
+def test_what_a_caller_gives_wins_over_the_recipe_even_where_it_is_the_default() -> None:
+    """Whoever asks for as many steps as there would be without a recipe gets them."""
+    plain = TrainOptions()
+    assert TrainOptions.of({"steps": 600, "batch": 24}, {"steps": plain.steps}) == replace(plain, batch=24)
+
+
+def test_an_option_that_there_is_none_of_is_named() -> None:
+    """A misspelt option of a recipe is not passed over in silence."""
+    with pytest.raises(NeedsOperator, match="learning_rat"):
+        TrainOptions.of({"learning_rat": 0.5})
 
 
 @pytest.mark.parametrize("name", ["mine.toml", "lungs.toml"])
@@ -115,8 +128,6 @@ def test_the_backbone_begins_with_the_published_weights() -> None:
 
 def test_a_recipe_that_begins_from_a_bundle_that_is_not_there_says_which(tmp_path: Path) -> None:
     """No silent start from scratch."""
-    from dataclasses import replace
-
     recipe = replace(find_recipe("classifier"), init={"from": "bundle:nowhere"})
     with pytest.raises(NeedsOperator, match="nowhere"):
         begin_from(build_network(recipe.network), recipe, tmp_path)

@@ -6,29 +6,32 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, SettingsInvalid
+from cxrnode.training import trainer
 from cxrnode.training.augment import draw_sample
 from cxrnode.training.catalogue import read_catalogue
+from cxrnode.training.compare import compare
 from cxrnode.training.evaluation.examine import evaluate
 from cxrnode.training.evaluation.halving import try_halving
 from cxrnode.training.example import part_of
 from cxrnode.training.films import read_film
-from cxrnode.training.options import TrainOptions
-from cxrnode.training.recipe import find_recipe
-from cxrnode.training.samples import cache_film, draw_batch, fill_shelf
-from cxrnode.training.tasks.segmentation import learnt_from, masked_loss
+from cxrnode.training.recipe import Recipe, find_recipe
+from cxrnode.training.samples import Batch, cache_film, draw_batch, fill_shelf
+from cxrnode.training.tasks.segmentation import Segmentation, learnt_from, masked_loss
 from cxrnode.training.trainer import rate_at, train
 
 LUNGS = find_recipe("lungs")
 SMALL = replace(LUNGS, size=64, network={**LUNGS.network, "channels": [4, 8, 8], "strides": [2, 2]})
 COLUMNS = ("image", "mask", "heart", "source", "patient_id", "aspect_w_h", "flag")
-QUICK = TrainOptions(steps=4, batch=2, validate_every=2, threads=1, device="cpu")
+QUICK = {"steps": 4, "batch": 2, "validate_every": 2, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def test_sources_are_drawn_by_weight_not_by_number(data: Path) -> None:
     """Half of what is drawn has a heart although fewer films than half might."""
     films = [example for example in learnt_from(SMALL, read_catalogue(data))[0] if example.part == "train"]
     few = [one for one in films if one.source == "jsrt"][:2] + [one for one in films if one.source == "shenzhen"]
-    shelf = fill_shelf(few, 64)
+    shelf = fill_shelf(((read_film(one), one.source) for one in few), 64)
     labelled = np.concatenate([draw_batch(shelf, SMALL, 16, 1, number).labelled for number in range(8)])
     assert 0.3 < labelled[:, 2].mean() < 0.7
 
@@ -189,8 +192,8 @@ def test_a_run_keeps_its_best_weights_unrounded_beside_what_it_ships(data: Path,
 
 def test_training_without_progress_stops_early(data: Path, tmp_path: Path) -> None:
     """With nothing to learn by (a rate of zero) the run ends after `patience` looks."""
-    options = replace(QUICK, steps=100, validate_every=1, patience=2, learning_rate=0.0, average=0.0)
-    outcome = train(SMALL, data, tmp_path, options)
+    given = {**QUICK, "steps": 100, "validate_every": 1, "patience": 2, "learning_rate": 0.0, "average": 0.0}
+    outcome = train(SMALL, data, tmp_path, given)
     assert outcome.steps < 20
 
 
@@ -212,6 +215,51 @@ def test_a_trained_bundle_is_evaluated_with_counts_and_intervals(data: Path, tmp
     assert report == again
     assert json.loads((tmp_path / "seen" / "report.json").read_text())["digest"] == report.digest
     assert len(list((tmp_path / "seen").glob("worst_*.png"))) == len(report.worst) <= 5
+
+
+def test_recipes_are_compared_by_their_best_look_and_the_time_of_their_steps_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which the first recipe's batch takes a second, the other's four, and a look a hundred."""
+    now = [0.0]
+
+    class Timed(Segmentation):
+        def __init__(self, recipe: Recipe, *rest: Any) -> None:
+            super().__init__(recipe, *rest[:2])
+            self.seconds, self.score = (1.0, 0.5) if recipe.name == "lungs" else (4.0, 0.6)
+
+        def batch(self, number: int) -> Batch:
+            now[0] += self.seconds
+            return super().batch(number)
+
+        def validate(self, network: torch.nn.Module) -> dict[str, float]:
+            now[0] += 100.0
+            return {"score": self.score, "jsrt heart": 0.4}
+
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(trainer, "build_task", Timed)
+    found = compare([SMALL, replace(SMALL, name="lungs-slow")], data, tmp_path, QUICK)
+    assert [(entry.recipe, entry.seconds_a_step, entry.steps) for entry in found.entries] == [
+        ("lungs-slow", 4.0, 4),
+        ("lungs", 1.0, 4),
+    ]
+    assert found.entries[0].scores == {"score": 0.6, "jsrt heart": 0.4}
+    assert json.loads((tmp_path / "compare.json").read_text())["entries"][0]["relative_time_a_step"] == 4.0
+    head, _, slow, fast = (tmp_path / "compare.md").read_text().splitlines()
+    assert head == "| recipe | parameters | steps | time a step (lungs = 1) | score | jsrt heart |"
+    assert slow.endswith("| 4 | 4.00 | 0.6000 | 0.4000 |") and fast.endswith("| 4 | 1.00 | 0.5000 | 0.4000 |")
+
+
+def test_recipes_of_two_models_are_not_compared(data: Path, tmp_path: Path) -> None:
+    """Their scores mean different things."""
+    with pytest.raises(NeedsOperator, match="one model"):
+        compare([SMALL, find_recipe("gate")], data, tmp_path, QUICK)
+
+
+def test_a_device_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
+    """Before anything is learnt."""
+    with pytest.raises(SettingsInvalid, match="cuda:99"):
+        train(SMALL, data, tmp_path, {**QUICK, "device": "cuda:99"})
 
 
 def test_an_unknown_recipe_is_named_with_those_there_are() -> None:

@@ -8,7 +8,7 @@ to withhold it and for whom it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ import numpy as np
 from cxrnode.errors import NeedsOperator
 from cxrnode.inference.bundle import METADATA, BundleCard, Network, read_card
 from cxrnode.inference.card import CORNERS, Calibration, FindingRule
-from cxrnode.inference.reading import calibrated_probability, class_probabilities
+from cxrnode.inference.reading import calibrated_probability, class_probabilities, sigmoid
 from cxrnode.training.catalogue import read_catalogue
-from cxrnode.training.evaluation.answering import Answer, answer_all, raw_logits, said_boxes
+from cxrnode.training.evaluation.answering import Answer, answer_all, raw_logits
 from cxrnode.training.evaluation.calibration import (
     Aim,
     Bin,
     Points,
-    Scaling,
     calibration_error,
     choose_points,
     fit_sigmoid,
@@ -35,9 +34,9 @@ from cxrnode.training.evaluation.calibration import (
 )
 from cxrnode.training.evaluation.cutting import Agreement, agreement, best_cut
 from cxrnode.training.evaluation.detection import Boxed, best_point
-from cxrnode.training.evaluation.examine import choose
-from cxrnode.training.evaluation.questions import finding_truth, has, place_in, true_boxes
-from cxrnode.training.evaluation.report import markdown
+from cxrnode.training.evaluation.examine import boxes_by_label, choose, no_film
+from cxrnode.training.evaluation.questions import finding_truth, has, place_in
+from cxrnode.training.evaluation.report import Tell, markdown
 from cxrnode.training.example import Example
 from cxrnode.training.export import with_points
 
@@ -45,8 +44,6 @@ USUAL_AIM = Aim(kind="sensitivity", value=0.90)
 """Where neither the card nor the caller says what a finding is chosen for."""
 FEWEST = 5
 """Films with a finding, and films without, under which no point is set: it would be one film's."""
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,7 +78,7 @@ class Outcome:
 
     name: str
     films: int
-    calibration: dict[str, Scaling]
+    calibration: dict[str, Calibration]
     settings: tuple[Setting, ...]
     drawn_from: dict[str, float]
 
@@ -107,14 +104,18 @@ def calibrate(
 ) -> Outcome:
     """Fit a bundle's calibration on one part of the data, set its findings' points, and write both into its card.
 
-    `aims` by finding win over what the card says. Raises NeedsOperator where the part has no film that shows anything
-    the bundle speaks of, ModelAltered where the weights are not the pinned ones.
+    `aims` by finding win over what the card says. Raises NeedsOperator where one is of no finding, or the part has no
+    film that shows anything the bundle speaks of, ModelAltered where the weights are not the pinned ones.
     """
     complete_card(bundle)
     network = Network.load(bundle, device, threads)
+    unknown = sorted((aims or {}).keys() - {rule.name for rule in network.card.findings})
+    if unknown:
+        known = ", ".join(rule.name for rule in network.card.findings)
+        raise NeedsOperator(f"the model has no finding '{unknown[0]}' to aim at; it has: {known}", subject=name)
     chosen = choose(network.card, read_catalogue(data), part)
     if not chosen:
-        raise NeedsOperator(f"the data folder has no film to calibrate on in its {part} part", subject=name)
+        raise no_film(name, part)
     plain = replace(network.card, calibration={})
     heard = []
     for example, said in answer_all(network, chosen):
@@ -126,40 +127,31 @@ def calibrate(
 
 
 def _hear(card: BundleCard, example: Example, said: Answer) -> Heard:
-    boxed: dict[str, Boxed] = {}
-    for label in card.labels if card.kind == "detection" else ():
-        true = true_boxes(example, label)
-        if true is not None:
-            corners = np.array([(b.left, b.top, b.right, b.bottom) for b in true], dtype=np.float64).reshape(-1, 4)
-            boxes, probabilities = said_boxes(card, said, label)
-            boxed[label] = Boxed(
-                name=example.name,
-                source=example.source,
-                patient=example.patient,
-                truth=corners,
-                said=boxes,
-                probabilities=probabilities,
-            )
-    return Heard(example=example, logits=raw_logits(card, said), boxed=boxed, agreed=agreement(card, example, said))
+    return Heard(
+        example=example,
+        logits=raw_logits(card, said),
+        boxed=boxes_by_label(card, example, said),
+        agreed=agreement(card, example, said),
+    )
 
 
 def settle(card: BundleCard, heard: Sequence[Heard], aims: Mapping[str, Aim], part: str) -> Outcome:
     """Fit and set everything, from what was heard of the films; `card` has no calibration."""
-    scaling = _fit(card, heard)
-    fitted = replace(card, calibration={k: Calibration(scale=v.scale, bias=v.bias) for k, v in scaling.items()})
+    calibration = _fit(card, heard)
+    fitted = replace(card, calibration=calibration)
     settings = tuple(_set(card, fitted, rule, heard, aims) for rule in card.findings)
     reached = {one.finding: one.points.operating_point for one in settings if one.points is not None}
     return Outcome(
         name=card.name,
         films=len(heard),
-        calibration=scaling,
+        calibration=calibration,
         settings=settings,
         drawn_from=_draw_from(fitted, heard, reached) | _cut_from(card, heard),
     )
 
 
-def _fit(card: BundleCard, heard: Sequence[Heard]) -> dict[str, Scaling]:
-    found: dict[str, Scaling] = {}
+def _fit(card: BundleCard, heard: Sequence[Heard]) -> dict[str, Calibration]:
+    found: dict[str, Calibration] = {}
     for group in card.groups:
         films = [(one, place) for one in heard if (place := place_in(one.example, group)) is not None]
         if films:
@@ -206,9 +198,8 @@ def probability_of(card: BundleCard, rule: FindingRule, logits: Mapping[str, flo
         said = class_probabilities(card, np.array([logits[name] for name in card.channels], dtype=np.float32))
         probability = said[rule.channel]
     else:
-        logit = logits[rule.channel]
-        plain = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-        probability = calibrated_probability(float(plain), card.calibration.get(rule.channel, Calibration()))
+        calibration = card.calibration.get(rule.channel, Calibration())
+        probability = calibrated_probability(sigmoid(logits[rule.channel]), calibration)
     return 1 - probability if rule.inverse else probability
 
 
@@ -241,9 +232,8 @@ def _calibrated(card: BundleCard, label: str, film: Boxed) -> np.ndarray[tuple[i
 
 def complete_card(bundle: Path) -> None:
     """Give a card whose findings have no points yet such that it can be read; another stays as it is, to the byte."""
-    path = bundle / METADATA
     try:
-        metadata = json.loads(path.read_bytes())
+        metadata = json.loads((bundle / METADATA).read_bytes())
         own, channels = metadata["cxrnode"], metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
         kind = str(own.get("kind", "segmentation"))
         labels = [name for name in channels.values() if kind != "detection" or name not in CORNERS]
@@ -251,7 +241,7 @@ def complete_card(bundle: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # No bundle of ours: reading its card says what is wrong with it.
     if whole != own:
-        _write(path, {**metadata, "cxrnode": whole})
+        write_metadata(bundle, {**metadata, "cxrnode": whole})
 
 
 def write_card(bundle: Path, outcome: Outcome, part: str) -> None:
@@ -273,8 +263,8 @@ def write_card(bundle: Path, outcome: Outcome, part: str) -> None:
         if setting.points is not None:
             said = own["findings"][setting.finding]
             said |= {key: getattr(setting.points, key) for key in ("operating_point", "low", "high")}
-            said["chosen_for"] = f"{setting.aim} on the {_word(part)} part"
-    _write(path, metadata)
+            said["chosen_for"] = f"{setting.aim} on the {part_in_words(part)} part"
+    write_metadata(bundle, metadata)
     try:
         read_card(bundle)
     except NeedsOperator:
@@ -282,12 +272,14 @@ def write_card(bundle: Path, outcome: Outcome, part: str) -> None:
         raise
 
 
-def _word(part: str) -> str:
+def part_in_words(part: str) -> str:
+    """Give a part's name as a card has it."""
     return {"validate": "validation", "train": "training"}.get(part, part)
 
 
-def _write(path: Path, metadata: Mapping[str, Any]) -> None:
-    _replace(path, (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode())
+def write_metadata(bundle: Path, metadata: Mapping[str, Any]) -> None:
+    """Write a bundle's metadata.json, whole or not at all."""
+    _replace(bundle / METADATA, (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, softmax
 
+from cxrnode.inference.card import Calibration
+
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -28,18 +30,6 @@ FEWEST_IN_BIN = 15
 SCALE_SPREAD, OWN_SPREAD, BIAS_SPREAD = 0.7, 0.15, 1.5
 """The prior, as standard deviations: of the logarithm of a group's common scale, of how far a class's own scale may
 leave it, and of a bias. Weak against hundreds of films; with fifty it keeps a class of twenty from a scale of five."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scaling:
-    """What is done to a logit: scale * logit + bias."""
-
-    scale: float = 1.0
-    bias: float = 0.0
-
-    def apply(self, logits: Numbers) -> Numbers:
-        """Give the scaled logits."""
-        return self.scale * logits + self.bias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +74,10 @@ def read_aim(text: str) -> Aim | None:
     return Aim(kind="sensitivity" if found[1] == "sensitivity" else "specificity", value=float(found[2]))
 
 
-def fit_sigmoid(logits: Numbers, truth: Flags) -> Scaling:
-    """Fit one channel's scaling on logits (N,). Without films of both classes nothing is changed."""
+def fit_sigmoid(logits: Numbers, truth: Flags) -> Calibration:
+    """Fit one channel's calibration on logits (N,). Without films of both classes nothing is changed."""
     if truth.all() or not truth.any():
-        return Scaling()
+        return Calibration()
     sign = np.where(truth, 1.0, -1.0)
 
     def surprise(knobs: Numbers) -> tuple[float, Numbers]:
@@ -100,11 +90,11 @@ def fit_sigmoid(logits: Numbers, truth: Flags) -> Scaling:
     return _rounded(log_scale, bias)
 
 
-def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Scaling, ...]:
+def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Calibration, ...]:
     """Fit vector scaling on logits (N, K) of a group whose true class is `classes` (N,)."""
     count = int(logits.shape[1])
     if len(np.unique(classes)) < 2:
-        return tuple([Scaling()] * count)
+        return tuple([Calibration()] * count)
     target = np.eye(count)[classes]
 
     def surprise(knobs: Numbers) -> tuple[float, Numbers]:
@@ -120,8 +110,8 @@ def fit_softmax(logits: Numbers, classes: NDArray[np.intp]) -> tuple[Scaling, ..
     return tuple(_rounded(common + own, bias) for own, bias in zip(rest[:count], rest[count:], strict=True))
 
 
-def _rounded(log_scale: float, bias: float) -> Scaling:
-    return Scaling(scale=round(float(np.exp(log_scale)), PLACES), bias=round(float(bias), PLACES))
+def _rounded(log_scale: float, bias: float) -> Calibration:
+    return Calibration(scale=round(float(np.exp(log_scale)), PLACES), bias=round(float(bias), PLACES))
 
 
 def _least(surprise: Callable[[Numbers], tuple[float, Numbers]], spread: Numbers) -> Numbers:

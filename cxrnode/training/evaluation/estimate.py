@@ -50,19 +50,15 @@ def estimate(values: Sequence[float], patients: Sequence[str], seed: int = 0) ->
     """Give the mean of `values` with its interval. Raises ValueError without values."""
     if not values or len(values) != len(patients):
         raise ValueError("an estimate needs one patient a value, and at least one")
-    _, group = np.unique(np.array(patients), return_inverse=True)
-    sums, counts = np.bincount(group, weights=np.array(values)), np.bincount(group)
-    picks = np.random.default_rng(seed).integers(0, len(sums), (DRAWS, len(sums)))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    middle, centre = float(np.mean(values)), float(np.median(values))
-    return Estimate(n=len(values), mean=middle, low=float(low), high=float(high), median=centre)
+    share = rate(values, np.ones(len(values)), patients, seed)
+    assert share is not None  # the whole is the number of values
+    return Estimate(n=share.n, mean=share.value, low=share.low, high=share.high, median=float(np.median(values)))
 
 
 def rate(parts: ArrayLike, wholes: ArrayLike, patients: Sequence[str], seed: int = 0) -> Rate | None:
     """Give sum(parts) / sum(wholes), each a number a film, with its interval; None where the whole is nothing.
 
-    Sensitivity, precision, F1 and accuracy are all such ratios.
+    Sensitivity, precision, F1 and accuracy are all such ratios, and so is a mean.
     """
     over, under = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
     if under.sum() <= 0:

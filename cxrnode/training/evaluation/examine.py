@@ -6,7 +6,7 @@ that the same bundle and films give the same report. The pictures and tables go 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,10 @@ from cxrnode.training.evaluation.questions import (
     question_of,
     true_boxes,
 )
-from cxrnode.training.evaluation.report import Report, Wrong
+from cxrnode.training.evaluation.report import Report, Tell, Wrong
 from cxrnode.training.evaluation.segmentation import Reading, read_masks, report_masks, said_masks, worst_readings
 from cxrnode.training.example import Example
 from cxrnode.training.films import read_film
-
-Tell = Callable[[dict[str, Any]], None]
 
 DRAWN, REPORTED = "people", "a program, from reports"
 """Who said what is true of a finding."""
@@ -65,19 +63,14 @@ def evaluate(
 ) -> Report:
     """Examine a bundle on one part of the data (train, validate, test, all), and one source if that is asked for.
 
-    With `out`, write report.json, report.md, films.jsonl and pictures there. Raises NeedsOperator where no film of that
-    part tells anything the bundle speaks of, ModelAltered where the weights are not the pinned ones.
+    With `out`, write report.json, report.md, films.jsonl and pictures there, and keep the thumbnails by which films
+    were compared. Raises NeedsOperator where no film of that part tells anything the bundle speaks of, ModelAltered
+    where the weights are not the pinned ones.
     """
     network = Network.load(bundle, device, threads)
-    chosen = choose(network.card, read_catalogue(data), part, source)
+    chosen = choose(network.card, read_catalogue(data, out), part, source)
     if not chosen:
-        wanted = f"its {part} part" if not source else f"its {part} part of {source}"
-        raise NeedsOperator(
-            f"the data folder has no film in {wanted} that shows what this model is asked",
-            operation="evaluate",
-            subject=name,
-            hint="docs/operations.md, Training a model",
-        )
+        raise no_film(name, part, source)
     seen = look(network, chosen, report)
     found = summarise(network.card, part, seen, len(chosen), worst)
     if out is not None:
@@ -92,6 +85,17 @@ def choose(card: BundleCard, examples: Sequence[Example], part: str, source: str
     return [
         one for one in examples if part in (one.part, EVERY_PART) and source in ("", one.source) and _known(card, one)
     ]
+
+
+def no_film(name: str, part: str, source: str = "") -> NeedsOperator:
+    """Give the error of a data folder on which a bundle cannot be examined."""
+    wanted = f"its {part} part" if not source else f"its {part} part of {source}"
+    return NeedsOperator(
+        f"the data folder has no film in {wanted} that shows what this model is asked",
+        operation="examine",
+        subject=name,
+        hint="docs/operations.md, Training a model",
+    )
 
 
 def _known(card: BundleCard, example: Example) -> bool:
@@ -162,16 +166,19 @@ def _note_findings(seen: Seen, card: BundleCard, example: Example, said: Answer)
 
 
 def _note_boxes(seen: Seen, card: BundleCard, example: Example, said: Answer) -> None:
-    if card.kind != "detection":
-        return
-    for label in card.labels:
+    for label, boxed in boxes_by_label(card, example, said).items():
+        seen.boxed.setdefault(label, []).append(boxed)
+
+
+def boxes_by_label(card: BundleCard, example: Example, said: Answer) -> dict[str, Boxed]:
+    """Give a detection's boxes on a film beside the true ones, by label; labels that nobody looked for are left out."""
+    found: dict[str, Boxed] = {}
+    for label in card.labels if card.kind == "detection" else ():
         true = true_boxes(example, label)
-        if true is None:
-            continue
-        boxes, probabilities = said_boxes(card, said, label)
-        corners = [(box.left, box.top, box.right, box.bottom) for box in true]
-        seen.boxed.setdefault(label, []).append(
-            Boxed(
+        if true is not None:
+            corners = [(box.left, box.top, box.right, box.bottom) for box in true]
+            boxes, probabilities = said_boxes(card, said, label)
+            found[label] = Boxed(
                 name=example.name,
                 source=example.source,
                 patient=example.patient,
@@ -179,7 +186,7 @@ def _note_boxes(seen: Seen, card: BundleCard, example: Example, said: Answer) ->
                 said=boxes,
                 probabilities=probabilities,
             )
-        )
+    return found
 
 
 def summarise(card: BundleCard, part: str, seen: Seen, films: int, worst: int) -> Report:

@@ -8,7 +8,7 @@ the same bundle and films give the same report. `set_gate_points` sets the opera
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,13 +22,13 @@ from cxrnode.inference.bundle import METADATA, BundleCard, Network
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.defects import STRANGERS, FloatArray, inverted
 from cxrnode.training.evaluation.answering import answer
+from cxrnode.training.evaluation.calibrate import part_in_words, write_metadata
 from cxrnode.training.evaluation.estimate import Rate, rate
-from cxrnode.training.evaluation.report import markdown
+from cxrnode.training.evaluation.examine import no_film
+from cxrnode.training.evaluation.report import Tell, keep_report, markdown
 from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
 from cxrnode.training.tasks.gate import group_of, is_child, keep
-
-Tell = Callable[[dict[str, Any]], None]
 
 AS_IT_IS = "as it is"
 BANDS = ((0, 5), (5, 10), (10, 16), (16, 18), (18, 101))
@@ -119,14 +119,24 @@ def examine_gate(
     threads: int = 2,
     report: Tell = lambda line: None,
 ) -> GateReport:
-    """Examine the gate on a part (or "all"), and one source if asked; with `out`, write report, films and pictures."""
+    """Examine the gate on a part (or "all"), and one source if asked; with `out`, write report, films and pictures.
+
+    Raises NeedsOperator where there is no such film.
+    """
     network = Network.load(bundle, device, threads)
-    chosen = [one for one in sampled(read_catalogue(data), part) if source in ("", one.source)]
+    chosen = _films_of(network.card, read_catalogue(data, out), part, source)
     found = list(try_films(network, chosen, report))
     result = summarise(network.card, part, found)
     if out is not None:
         _write(out, result, found, chosen)
     return result
+
+
+def _films_of(card: BundleCard, examples: Iterable[Example], part: str, source: str = "") -> list[Example]:
+    chosen = [one for one in sampled(examples, part) if source in ("", one.source)]
+    if not chosen:
+        raise no_film(card.name, part, source)
+    return chosen
 
 
 def sampled(examples: Iterable[Example], part: str) -> list[Example]:
@@ -249,30 +259,35 @@ def _said_yes(trial: Trial, question: str, points: dict[str, float]) -> float:
 
 
 def set_gate_points(
-    data: Path, bundle: Path, *, device: str = "cpu", threads: int = 2, report: Tell = lambda line: None
+    data: Path,
+    bundle: Path,
+    *,
+    part: str = "validate",
+    device: str = "cpu",
+    threads: int = 2,
+    report: Tell = lambda line: None,
 ) -> dict[str, float]:
-    """Set the operating points on the validation part and write them into the bundle's card; give them.
+    """Set the operating points on one part of the data and write them into the bundle's card; give them.
 
     Each is the lowest that keeps SPECIFICITY on films as they are (adults only for "child"), and LEAST at least. The
     probabilities are not calibrated: how often a film is inverted or mirrored is a matter of the site, and no data set
-    tells it.
+    tells it. Raises NeedsOperator where the part has no film: points would rest on nothing.
     """
     network = Network.load(bundle, device, threads)
-    trials = list(try_films(network, sampled(read_catalogue(data), "validate"), report, defects=False))
+    trials = list(try_films(network, _films_of(network.card, read_catalogue(data), part), report, defects=False))
     points = {question: _point(trials, question) for question in network.card.channels}
-    path = bundle / METADATA
-    metadata = json.loads(path.read_text(encoding="utf-8"))
+    metadata = json.loads((bundle / METADATA).read_text(encoding="utf-8"))
     metadata["cxrnode"]["findings"] = {
         question: {
             "channel": question,
             "operating_point": point,
             "low": point,
             "high": point,
-            "chosen_for": f"specificity {SPECIFICITY[question]} on the validation part, {LEAST} at least",
+            "chosen_for": f"specificity {SPECIFICITY[question]} on the {part_in_words(part)} part, {LEAST} at least",
         }
         for question, point in points.items()
     }
-    path.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_metadata(bundle, metadata)
     return points
 
 
@@ -284,11 +299,7 @@ def _point(trials: Sequence[Trial], question: str) -> float:
 
 
 def _write(out: Path, result: GateReport, trials: Sequence[Trial], examples: Sequence[Example]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(result.table() + "\n", encoding="utf-8")
-    lines = "".join(json.dumps(asdict(one)) + "\n" for one in trials)
-    (out / "films.jsonl").write_text(lines, encoding="utf-8")
+    keep_report(out, result, map(asdict, trials))
     _draw_wrong(result.wrong, {f"{one.source} {one.name}": one for one in examples}, out / "wrong.png")
 
 

@@ -12,7 +12,7 @@ import json
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from cxrnode.inference.card import CORNERS, Calibration
 from cxrnode.inference.reading import sigmoid
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.answering import Answer, answer
-from cxrnode.training.evaluation.examine import Seen, choose, note, summarise
+from cxrnode.training.evaluation.examine import Seen, choose, no_film, note, summarise
 from cxrnode.training.evaluation.gate import is_gate, points_of, sampled, try_films
-from cxrnode.training.evaluation.report import Report, markdown
+from cxrnode.training.evaluation.report import Report, Tell, markdown
 from cxrnode.training.evaluation.shortcuts import verdicts
 from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
@@ -40,7 +40,6 @@ MOST_LOST = 0.001
 MOST_CHANGED = 1 / 200
 """Share of pictures of which an answer may change: one that lay on the point itself."""
 
-Tell = Callable[[dict[str, Any]], None]
 State = Mapping[str, Tensor]
 
 
@@ -143,7 +142,7 @@ def try_halving(
         pair = [Network.load(folder, device, threads) for folder in folders]
         measures, found = (_gate if is_gate(card) else _films)(pair, read_catalogue(data), part, report)
     if not found:
-        raise NeedsOperator(f"the data folder has no film for this model in its {part} part", subject=card.name)
+        raise no_film(card.name, part)
     return Halving(
         name=card.name,
         digest=card.digest,

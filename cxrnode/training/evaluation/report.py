@@ -5,13 +5,30 @@ Promises one value with all that was found, as JSON and as Markdown; every numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from cxrnode.training.evaluation.classification import ClassScore, FindingReport, QuestionReport
 from cxrnode.training.evaluation.detection import BoxReport
 from cxrnode.training.evaluation.segmentation import Reading, SourceReport
+
+Tell = Callable[[dict[str, Any]], None]
+"""Is told how far an examination is."""
+
+
+class Printed(Protocol):
+    """What was found, as JSON and as Markdown."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as values that JSON knows."""
+        ...
+
+    def table(self) -> str:
+        """Give it as Markdown tables."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +81,14 @@ class Report:
             _wrong(self.wrong),
         ]
         return "\n\n".join(part for part in parts if part)
+
+
+def keep_report(out: Path, found: Printed, films: Iterable[Mapping[str, Any]]) -> None:
+    """Write report.json, report.md and films.jsonl, a line a film, into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(found.table() + "\n", encoding="utf-8")
+    (out / "films.jsonl").write_text("".join(json.dumps(film) + "\n" for film in films), encoding="utf-8")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -6,7 +6,6 @@ reliability diagrams, and the worst films with what was said and what is true.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from cxrnode.training.evaluation.examine import DRAWN, Seen
 from cxrnode.training.evaluation.overlay import DrawnBox, draw_overlay
 from cxrnode.training.evaluation.pictures import Curve, draw_confusion, draw_froc, draw_reliability, draw_roc
 from cxrnode.training.evaluation.questions import true_boxes
-from cxrnode.training.evaluation.report import Report, Wrong
+from cxrnode.training.evaluation.report import Report, Wrong, keep_report
 from cxrnode.training.evaluation.segmentation import CHEST, Reading, measured, said_masks
 from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect, read_film
@@ -36,11 +35,7 @@ FEW = 30
 
 def write_report(out: Path, found: Report, seen: Seen, network: Network, chosen: Sequence[Example]) -> None:
     """Write everything into the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(found.table() + "\n", encoding="utf-8")
-    lines = "".join(json.dumps(line) + "\n" for line in seen.lines)
-    (out / "films.jsonl").write_text(lines, encoding="utf-8")
+    keep_report(out, found, seen.lines)
     _draw_diagrams(out, found, seen)
     place = {(example.source, example.name): example for example in chosen}
     _draw_worst(out, found.worst, network, place)
