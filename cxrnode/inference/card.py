@@ -9,7 +9,8 @@ not a word passed over: `calibraton` would change every answer), and that `part_
     groups              classification: channels that exclude each other (softmax); any other channel is a sigmoid
     calibration         by channel: scale a and bias b of a * logit + b; a channel that is missing stays as it is
     findings            the image-level statements, each with its channel, its points and its band
-    detection           overlap (IoU from which two boxes are one) and most (boxes on a film)
+    detection           overlap (IoU from which two boxes are one), most (boxes on a film), and where it is said inside
+                        (share of the smaller box in the other from which they are one)
     enabled_by_default, disabled_because
 """
 
@@ -65,10 +66,15 @@ class FindingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxRule:
-    """Of two boxes of one label that overlap by more than `overlap` (IoU) one is left; at most `most` on a film."""
+    """When two boxes of one label are one, of which the likelier is left; at most `most` are left on a film.
+
+    They are one where their IoU is above `overlap`, or above `inside` of the smaller one's area lies in the other; with
+    None a box inside a much larger one is another box.
+    """
 
     overlap: float
     most: int
+    inside: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,7 @@ def read_own_block(own: Mapping[str, Any], channels: Sequence[str]) -> OwnBlock:
         groups=_groups(own.get("groups", ()), kind, labels),
         calibration={name: _calibration(said) for name, said in _of(own.get("calibration", {}), labels).items()},
         findings=tuple(_finding(name, said, kind, labels) for name, said in own.get("findings", {}).items()),
-        boxes=_boxes(own["detection"]) if kind == "detection" else None,
+        boxes=read_box_rule(own["detection"]) if kind == "detection" else None,
         enabled_by_default=enabled,
         disabled_because=disabled_because,
     )
@@ -209,9 +215,14 @@ def _band(name: str, said: Mapping[str, Any]) -> tuple[float, float, float]:
     return low, point, high
 
 
-def _boxes(said: Mapping[str, Any]) -> BoxRule:
-    _refuse_unknown(said, frozenset({"overlap", "most"}), "the block detection")
-    rule = BoxRule(overlap=_inside(said["overlap"], "the overlap of boxes"), most=int(said["most"]))
+def read_box_rule(said: Mapping[str, Any]) -> BoxRule:
+    """Read the block `detection`. Raises as `read_own_block`."""
+    _refuse_unknown(said, frozenset({"overlap", "most", "inside"}), "the block detection")
+    rule = BoxRule(
+        overlap=_inside(said["overlap"], "the overlap of boxes"),
+        most=int(said["most"]),
+        inside=_inside(said["inside"], "the share inside another box") if "inside" in said else None,
+    )
     if not 1 <= rule.most <= 100:
         raise ValueError("a film has 1 to 100 boxes at most")
     return rule

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from cxrnode.domain.finding import Box, Score
 from cxrnode.inference.bundle import BundleCard
 from cxrnode.inference.card import CORNERS, BoxRule, Calibration, FindingRule
 from cxrnode.pixels.geometry import Letterbox
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FloatArray = NDArray[np.float32]
 
@@ -79,13 +84,42 @@ def box_candidates(card: BundleCard, raw: FloatArray, letterbox: Letterbox) -> t
     They are as many of each label as a film may have at most, and have no least probability: which are drawn is the
     operating points' matter, and an evaluation wants them all.
     """
-    rule = _rule(card)
-    corners = _within(raw[-len(CORNERS) :].T, letterbox)
-    thick = (corners[:, 2:] - corners[:, :2] >= THINNEST).all(axis=1)
     kept: list[Box] = []
-    for index, label in enumerate(card.labels):
-        kept += _chosen(card, label, raw[index, thick], corners[thick], rule)
+    for label, logits in zip(card.labels, raw, strict=False):
+        corners, left = standing(raw[-len(CORNERS) :].T, logits, letterbox, _rule(card))
+        for box, logit in zip(corners.tolist(), left.tolist(), strict=True):
+            probability = sigmoid(_calibrated(card, label, logit))
+            kept.append(Box(label=label, probability=probability, **dict(zip(CORNERS, box, strict=True))))
     return tuple(sorted(kept, key=lambda box: -box.probability))
+
+
+def standing(
+    corners: FloatArray, logits: FloatArray, letterbox: Letterbox, rule: BoxRule
+) -> tuple[FloatArray, FloatArray]:
+    """Choose one of each heap of overlapping candidates (N, 4), (N,) of one label: the boxes (M, 4) and their logits.
+
+    The likeliest come first; of equals the earlier candidate is the likelier. A calibration does not change the order.
+    """
+    from monai.data.box_utils import non_max_suppression
+
+    corners = _within(corners, letterbox)
+    thick = np.flatnonzero((corners[:, 2:] - corners[:, :2] >= THINNEST).all(axis=1))
+    likeliest = thick[np.argsort(-logits[thick], kind="stable")[:CANDIDATES]]
+    corners, logits = corners[likeliest], logits[likeliest]
+    left = non_max_suppression(corners, logits, rule.overlap, rule.most, partial(_sameness, inside=rule.inside))
+    return corners[left], logits[left]
+
+
+def _sameness(boxes: Tensor, chosen: Tensor, inside: float | None) -> Tensor:
+    """Measure how much boxes (N, 4) are one chosen box (1, 4): by IoU, and 1 for what lies inside by the rule."""
+    from monai.data.box_utils import box_area, box_iou
+
+    ious: Tensor = box_iou(boxes, chosen)
+    if inside is None:
+        return ious
+    areas, area = box_area(boxes)[:, None], box_area(chosen)
+    common = ious / (1 + ious) * (areas + area)
+    return ious.masked_fill(common > inside * areas.minimum(area), 1.0)
 
 
 def _rule(card: BundleCard) -> BoxRule:
@@ -165,16 +199,3 @@ def _within(corners: FloatArray, letterbox: Letterbox) -> FloatArray:
     low = np.array([letterbox.left, letterbox.top] * 2, dtype=np.float32)
     high = low + np.array([letterbox.width, letterbox.height] * 2, dtype=np.float32)
     return np.clip(corners, low, high)
-
-
-def _chosen(card: BundleCard, label: str, logits: FloatArray, corners: FloatArray, rule: BoxRule) -> Iterator[Box]:
-    """Choose one of each heap of overlapping boxes, the likeliest; a calibration does not change their order."""
-    import torch
-    from monai.data.box_utils import non_max_suppression
-
-    likeliest = np.argsort(-logits, kind="stable")[:CANDIDATES]
-    values, places = torch.from_numpy(logits[likeliest]), torch.from_numpy(np.ascontiguousarray(corners[likeliest]))
-    for index in non_max_suppression(places, values, rule.overlap, rule.most).tolist():
-        left, top, right, bottom = (float(edge) for edge in places[index])
-        probability = sigmoid(_calibrated(card, label, float(values[index])))
-        yield Box(label=label, probability=probability, left=left, top=top, right=right, bottom=bottom)

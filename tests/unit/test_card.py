@@ -63,6 +63,16 @@ def test_a_detections_labels_are_its_channels_but_for_the_corners(folders: dict[
     assert card.thresholds == (0.001,)
 
 
+def test_a_card_may_say_when_a_box_inside_another_is_one_with_it(changed: Callable[[str, Change], Path]) -> None:
+    """Without the word there is no such rule; with it the model is another one."""
+    said = {"overlap": 0.3, "most": 8, "inside": 0.7}
+    without = read_card(changed("detection", own()))
+    card = read_card(changed("detection", own(detection=said)))
+    assert card.boxes == BoxRule(overlap=0.3, most=8, inside=0.7)
+    assert without.boxes == BoxRule(overlap=0.3, most=8, inside=None)
+    assert card.digest != without.digest
+
+
 def test_a_model_may_be_off_by_default_with_the_reason(changed: Callable[[str, Change], Path]) -> None:
     """The reason is part of the card, and without one the card is refused."""
     off = {"enabled_by_default": False, "disabled_because": "not good enough"}
@@ -101,6 +111,7 @@ def finding(**said: Any) -> Change:
         ("segmentation", own(findings={"x": {"channel": "heart"}}), "top_share is said of a segmentation"),
         ("detection", lambda said: said["cxrnode"].pop("detection"), "detection"),
         ("detection", own(detection={"overlap": 0.3, "most": 0}), "1 to 100 boxes"),
+        ("detection", own(detection={"overlap": 0.3, "most": 8, "inside": 1.0}), "between 0 and 1"),
         ("detection", own(operating_points={}), "lung_opacity"),
         ("segmentation", own(kind="detection"), "the last channels of a detection"),
     ],

@@ -122,6 +122,23 @@ def test_of_overlapping_boxes_the_likeliest_is_drawn() -> None:
     assert (said.boxes[0].right, said.boxes[0].bottom) == (30, 30)
 
 
+@pytest.mark.parametrize("small", [2.0, 1.0])
+def test_a_box_inside_a_surer_one_goes_where_the_card_has_a_rule_for_it(small: float) -> None:
+    """Their IoU is 1/16: both stay without the rule; with it the surer one does, be it the small or the large one."""
+    raw = output((small, -9, (10, 10, 20, 20)), (1.5, -9, (0, 0, 40, 40)))
+    assert len(answers(detection(), raw, WHOLE).boxes) == 2
+    ruled = answers(detection(boxes=BoxRule(overlap=0.3, most=2, inside=0.7)), raw, WHOLE).boxes
+    assert [box.right for box in ruled] == [20 if small > 1.5 else 40]
+
+
+@pytest.mark.parametrize(("inside", "left"), [(0.59, 1), (0.61, 2), (0.99, 2)])
+def test_a_box_counts_as_inside_from_its_own_share_on(inside: float, left: int) -> None:
+    """Of the smaller box three fifths lie in the larger one, whatever the larger one's area is."""
+    raw = output((2, -9, (0, 0, 40, 40)), (1, -9, (34, 10, 44, 20)))
+    said = detection(boxes=BoxRule(overlap=0.3, most=2, inside=inside))
+    assert len(answers(said, raw, WHOLE).boxes) == left
+
+
 def test_boxes_are_drawn_from_the_operating_point_on_after_calibration() -> None:
     """What a label needs is said by the card, and its probability is the calibrated one."""
     raw = output((0.5, -9, (10, 10, 30, 30)))
