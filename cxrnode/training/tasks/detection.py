@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.box_utils import non_max_suppression
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from cxrnode.inference.card import BoxRule, read_box_rule
 from cxrnode.inference.detector import ChestDetector
 from cxrnode.inference.network import build_network
-from cxrnode.pixels.geometry import boxes_to_grid
+from cxrnode.inference.reading import standing
+from cxrnode.pixels.geometry import Letterbox, boxes_to_grid
 from cxrnode.pixels.normalise import prepare
 from cxrnode.training.box_loss import BoxWeights, Truths, box_loss
 from cxrnode.training.boxes import BoxSample, BoxTruth, Readers, cache_boxes, draw_boxes, true_boxes
@@ -34,10 +36,6 @@ from cxrnode.training.shortfall import Shortfall, refuse_without, sources_of
 FloatArray = NDArray[np.float32]
 Known = tuple[Example, BoxTruth]
 
-OVERLAP, MOST = 0.3, 8
-"""Of boxes that overlap more, the surest stays; so many a film. As in a bundle's block `detection`."""
-CHECKED = 64
-"""The surest candidates of a film that are compared with each other when the validation part is looked at."""
 NOTHING = BoxTruth(boxes=(), whole=True, probability=0.0)
 
 
@@ -53,12 +51,13 @@ class BoxBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxCheck:
-    """A prepared validation film (S, S), its true boxes (M, 4) on it, and whether it has any."""
+    """A prepared validation film (S, S), where it lies on it, its true boxes (M, 4) there, and whether it has any."""
 
     name: str
     source: str
     patient: str
     image: FloatArray
+    letterbox: Letterbox
     boxes: FloatArray
     present: bool
 
@@ -69,12 +68,16 @@ class Detection:
     network: nn.Module
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example], options: TrainOptions) -> None:
-        """Read and cache the films. Raises ValueError where the recipe's network draws no boxes."""
+        """Read and cache the films.
+
+        Raises ValueError where the recipe's network draws no boxes, KeyError where it does not say when two are one.
+        """
         self.network = build_network(recipe.network)
         if not isinstance(self.network, ChestDetector):
             raise ValueError("this kind of training needs a network that draws boxes")
         self._recipe, self._options = recipe, options
         self._weights = BoxWeights(**recipe.loss)
+        self._rule = read_box_rule(recipe.own["detection"])
         read, self.shortfall = _known(recipe, examples)
         known = with_weak_labels(read)
         kinds = _kinds([one for one in known if one[0].part == "train"], options.examples)
@@ -121,7 +124,7 @@ class Detection:
 
         The point is chosen on the very films it is measured on, so the precision compares checkpoints and no more.
         """
-        films = [look(network, check) for check in self._checks]
+        films = [look(network, check, self._rule) for check in self._checks]
         precision = mean_precision(films, best_point(films))
         area = _area([check.present for check in self._checks], [_highest(film) for film in films])
         mean = 0.0 if precision is None else precision.value
@@ -226,28 +229,26 @@ def prepare_check(example: Example, truth: BoxTruth, size: int) -> BoxCheck:
         source=example.source,
         patient=example.patient,
         image=image,
+        letterbox=letterbox,
         boxes=boxes[:, [1, 0, 3, 2]],
         present=truth.probability == 1.0,
     )
 
 
-def look(network: nn.Module, check: BoxCheck) -> Boxed:
-    """Let the network draw its boxes on a validation film, the surest first."""
+def look(network: nn.Module, check: BoxCheck, rule: BoxRule) -> Boxed:
+    """Let the network draw its boxes on a validation film, the surest first, as the node would choose them."""
     device = next(network.parameters()).device
     image = torch.from_numpy(check.image[None, None]).to(device=device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        answer = network(image)[0].float().cpu()
-    logits, boxes = answer[0], answer[1:].T
-    surest = logits.topk(min(CHECKED, len(logits))).indices
-    kept = non_max_suppression(boxes[surest], logits[surest], OVERLAP, MOST)
-    chosen = surest[torch.as_tensor(kept)]
+        answer = network(image)[0].float().cpu().numpy()
+    boxes, logits = standing(answer[1:].T, answer[0], check.letterbox, rule)
     return Boxed(
         name=check.name,
         source=check.source,
         patient=check.patient,
         truth=check.boxes.astype(np.float64),
-        said=boxes[chosen].double().numpy(),
-        probabilities=torch.sigmoid(logits[chosen]).double().numpy(),
+        said=boxes.astype(np.float64),
+        probabilities=expit(logits.astype(np.float64)),
     )
 
 
