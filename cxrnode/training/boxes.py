@@ -143,6 +143,6 @@ def extents(masks: FloatArray) -> FloatArray:
     found = []
     for mask in masks > 0.5:
         down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if min(np.ptp(down), np.ptp(across)) + 1 >= SLIVER if len(down) else False:
+        if len(down) and min(np.ptp(down), np.ptp(across)) + 1 >= SLIVER:
             found.append((across[0], down[0], across[-1] + 1, down[-1] + 1))
     return np.array(found, dtype=np.float32).reshape(-1, 4)

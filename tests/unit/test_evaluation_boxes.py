@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cxrnode.training.evaluation.detection import (
     Boxed,
@@ -16,6 +20,7 @@ from cxrnode.training.evaluation.detection import (
     report_boxes,
 )
 
+Corners = tuple[int, int, int, int]
 NONE = np.zeros((0, 4))
 TRUE = np.array([[0.0, 0.0, 10.0, 10.0]])
 HALF = np.array([[0.0, 0.0, 10.0, 5.0]])
@@ -59,6 +64,89 @@ def test_the_surer_box_takes_the_truth_and_a_second_one_is_too_many() -> None:
     said = np.concatenate([HALF, TRUE])
     assert [pair[:2] for pair in match(said, TRUE, 0.4)] == [(0, 0)]
     assert film_precision(said, TRUE) == pytest.approx(np.mean([1 / 2, 1 / 2, *[1 / 2] * 6]))
+
+
+def test_a_box_matched_early_may_cost_a_later_one_its_hit() -> None:
+    """True boxes 0-10 and 5-15 wide, 10 high; said 4-14 (IoU 6/14 and 9/11), then 6-16 (4/16 and 9/11).
+
+    The surer one takes the second true box at all thresholds, and what would hit only that one then hits nothing: a
+    hit, a box too many, one missed. The other way round the later one still hits the first true box at 0.40: two hits.
+    """
+    truth = np.array([[0.0, 0, 10, 10], [5.0, 0, 15, 10]])
+    both, second_only = np.array([[4.0, 0, 14, 10]]), np.array([[6.0, 0, 16, 10]])
+    assert film_precision(np.concatenate([both, second_only]), truth) == pytest.approx(1 / 3)
+    assert film_precision(np.concatenate([second_only, both]), truth) == pytest.approx((1 + 7 / 3) / 8)
+
+
+def test_a_set_of_films_is_scored_as_worked_out_by_hand() -> None:
+    """Three films that count and one that does not: (1/2 + 1/8 + 0) / 3.
+
+    A hit and a box missed; an overlap of a half beside a box too many, at two of eight thresholds 1/2; a false alarm.
+    """
+    films = [
+        film("a", np.concatenate([TRUE, AWAY]), np.concatenate([TRUE, TRUE]), [0.9, 0.2]),
+        film("b", TRUE, np.concatenate([AWAY, HALF]), [0.8, 0.7]),
+        film("c", NONE, AWAY, [0.6]),
+        film("d", NONE, AWAY, [0.4]),
+    ]
+    score = mean_precision(films, 0.5)
+    assert score is not None
+    assert (score.value, score.n) == (pytest.approx((1 / 2 + 1 / 8) / 3), 3)
+
+
+def _counted_again(said: list[Corners], truth: list[Corners]) -> Fraction | None:
+    """Score a film by the challenge's own words, in whole numbers."""
+    if not said and not truth:
+        return None
+    scores = []
+    for threshold in (Fraction(n, 100) for n in range(40, 80, 5)):
+        free, hits = list(truth), 0
+        for box in said:
+            best = max(free, key=lambda true: _iou(box, true), default=None)
+            if best is not None and _iou(box, best) > threshold:
+                free.remove(best)
+                hits += 1
+        too_many, missed = len(said) - hits, len(free)
+        scores.append(Fraction(hits, hits + too_many + missed))
+    return sum(scores, Fraction()) / len(scores)
+
+
+def _iou(one: Corners, other: Corners) -> Fraction:
+    cells, others = (
+        {(x, y) for x in range(left, right) for y in range(top, bottom)} for left, top, right, bottom in (one, other)
+    )
+    return Fraction(len(cells & others), len(cells | others))
+
+
+boxes = st.lists(
+    st.tuples(*[st.integers(0, 4)] * 2, *[st.integers(2, 6)] * 2).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])),
+    max_size=4,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(boxes, boxes), min_size=1, max_size=4), st.floats(0, 1))
+def test_the_score_is_that_of_counting_cells_one_by_one(
+    drawn: list[tuple[list[Corners], list[Corners]]], point: float
+) -> None:
+    """On any few boxes of whole pixels, down to overlaps of exactly a threshold; no point is above the best point's."""
+    films = [
+        film(str(place), _array(truth), _array(said), list(np.linspace(0.9, 0.1, len(said)) + place / 100))
+        for place, (said, truth) in enumerate(drawn)
+    ]
+    counted = [
+        _counted_again(said[: int((one.probabilities >= point).sum())], truth)
+        for one, (said, truth) in zip(films, drawn, strict=True)
+    ]
+    scores = [score for score in counted if score is not None]
+    got = mean_precision(films, point)
+    assert (got.value if got else None) == (pytest.approx(float(sum(scores)) / len(scores)) if scores else None)
+    best = mean_precision(films, best_point(films))
+    assert got is None or (best is not None and best.value >= got.value - 1e-12)
+
+
+def _array(found: list[Corners]) -> np.ndarray:
+    return np.array(found, dtype=np.float64).reshape(-1, 4)
 
 
 def test_froc_counts_hits_against_boxes_too_many_a_film() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrnode.training.evaluation.estimate import Estimate, Rate, estimate, rate
 from cxrnode.training.evaluation.overlap import Boxes, box_ious
@@ -37,7 +38,7 @@ class Boxed:
     patient: str
     truth: Boxes
     said: Boxes
-    probabilities: Boxes
+    probabilities: NDArray[np.float64]
 
     def drawn(self, point: float) -> Boxes:
         """The boxes said with at least this probability."""
@@ -76,10 +77,22 @@ def match(said: Boxes, truth: Boxes, threshold: float) -> tuple[tuple[int, int, 
 
 def film_precision(said: Boxes, truth: Boxes) -> float | None:
     """Give a film's score as the challenge counted it; None where it is left out."""
-    if not len(said) and not len(truth):
-        return None
-    hits = [len(match(said, truth, threshold)) for threshold in THRESHOLDS]
-    return float(np.mean([hit / (len(said) + len(truth) - hit) for hit in hits]))
+    score = float(_precisions(said, truth)[-1])
+    return None if np.isnan(score) else score
+
+
+def _precisions(said: Boxes, truth: Boxes) -> NDArray[np.float64]:
+    """Give a film's scores (N+1,) where none, the surest, the two surest ... of its boxes are drawn; NaN: left out.
+
+    A surer box is matched first whatever follows: so one matching tells them all.
+    """
+    hits = np.zeros((len(THRESHOLDS), len(said) + 1))
+    for row, threshold in zip(hits, THRESHOLDS, strict=True):
+        for index, _, _ in match(said, truth, threshold):
+            row[index + 1 :] += 1
+    drawn_or_true = np.arange(len(said) + 1) + len(truth) - hits
+    scores = np.divide(hits, drawn_or_true, out=np.full_like(hits, np.nan), where=drawn_or_true > 0)
+    return np.asarray(scores.mean(axis=0))
 
 
 def mean_precision(films: Sequence[Boxed], point: float) -> Rate | None:
@@ -95,13 +108,13 @@ def best_point(films: Sequence[Boxed]) -> float:
     Of equals the highest counts: fewer boxes for the same score.
     """
     said = np.concatenate([film.probabilities for film in films]) if films else np.empty(0)
-    points = np.unique(np.quantile(said, np.linspace(0, 1, 101))) if len(said) else np.array([0.5])
-    scores = []
-    for point in points:
-        values = [film_precision(film.drawn(float(point)), film.truth) for film in films]
-        counted = [value for value in values if value is not None]
-        scores.append(float(np.mean(counted)) if counted else 0.0)
-    return float(points[int(np.flatnonzero(np.array(scores) >= max(scores))[-1])])
+    if not len(said):
+        return 0.5
+    points = np.unique(np.quantile(said, np.linspace(0, 1, 101)))
+    drawn = [(film.probabilities >= points[:, None]).sum(axis=1) for film in films]
+    scores = [_precisions(film.said, film.truth)[counts] for film, counts in zip(films, drawn, strict=True)]
+    mean = np.nanmean(scores, axis=0)
+    return float(points[np.flatnonzero(mean >= mean.max())[-1]])
 
 
 def froc(films: Sequence[Boxed]) -> tuple[tuple[float, float], ...]:
