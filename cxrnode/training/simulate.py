@@ -77,6 +77,26 @@ def simulate(image: FloatArray, lung: Mask, rng: Generator) -> Simulated | None:
     return None
 
 
+def disturb(image: FloatArray, lung: Mask, rng: Generator) -> FloatArray:
+    """Take one lung of a film apart and put it together again, a little moved and without any air.
+
+    What `simulate` leaves in a lung besides the air, softer grain above all, tells a network that there is one more
+    easily than the air does: on films that it never saw, one that had learnt without disturbed films took them for
+    simulated ones (area under the curve 0.996 against the same films as they were). Gives the film as it is where the
+    lung is too odd.
+    """
+    box = _box(lung, margin=4)
+    if box is None:
+        return image
+    chest = _Chest.of(image[box], lung[box], inward=_inward(lung))
+    moved = draw_collapse(rng)
+    if moved.pocket is None:
+        moved = Collapse(down=rng.normal(0.0, 0.02), inward=rng.normal(0.0, 0.01), turn=rng.normal(0.0, 0.03))
+    drawn = image.copy()
+    drawn[box] = chest.compose(chest.depth, np.zeros_like(chest.lung), 0.0, moved, rng)
+    return drawn
+
+
 def draw_collapse(rng: Generator) -> Collapse:
     """Draw the kind and size of a collapse: at the apex, along the side, all round, at the base, a pocket."""
     kinds: tuple[tuple[float, Callable[[Generator], Collapse]], ...] = (

@@ -137,6 +137,18 @@ def test_drawn_films_for_training_keep_their_masks(tmp_path: Path) -> None:
     assert sides == {True, False}
 
 
+def test_films_without_one_are_disturbed_as_often_as_the_recipe_says(films: list[Example], tmp_path: Path) -> None:
+    """Disturbed, no sample is the film as it is and its truth is still empty; undisturbed, every sample is."""
+    one = [films[0], *films[4:]]
+    samples = {"augment": False, "decoys": False, "shares": {"untouched": 1.0}}
+    plain, disturbed = (_task(one, tmp_path, samples={**samples, "disturbed": d}).batch(0) for d in (0.0, 1.0))
+    faces = [plain.images[0], plain.images[0][..., ::-1]]
+    assert all(min(np.abs(image - face).max() for face in faces) < 0.01 for image in plain.images)
+    assert all(min(np.abs(image - face).max() for face in faces) > 0.05 for image in disturbed.images)
+    assert not disturbed.truth.any()
+    assert not disturbed.present.any()
+
+
 def test_what_is_not_outlined_speaks_by_the_film_alone() -> None:
     """Two pixels over another changes nothing where only the report is known; outlined, it does."""
     truth, present = torch.zeros(1, 1, 32, 32), torch.ones(1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cxrnode.training.decoys import DECOYS, add_decoys
-from cxrnode.training.simulate import LARGEST, SMALLEST, simulate
+from cxrnode.training.simulate import LARGEST, SMALLEST, disturb, simulate
 
 ROWS, COLS = 200, 220
 SEEDS = range(12)
@@ -73,6 +74,36 @@ def test_a_simulation_is_a_function_of_film_and_generator(film: NDArray[np.float
     assert np.array_equal(one.air, same.air)
     assert not np.array_equal(one.air, other.air)
     assert np.array_equal(film, before)
+
+
+def test_what_simulating_leaves_besides_the_air_tells_nothing(film: NDArray[np.float32]) -> None:
+    """Away from the air a lung's grain is that of a disturbed film without any, and softer than the film's own."""
+    grainy = np.clip(film + np.random.default_rng(0).normal(0, 0.02, film.shape), 0, 1).astype(np.float32)
+    rough: dict[str, list[float]] = {"film": [], "simulated": [], "disturbed": []}
+    for seed in range(20):
+        drawn = simulate(grainy, _lung(0), np.random.default_rng(seed))
+        assert drawn is not None
+        away = ndimage.binary_erosion(_lung(0) & ~ndimage.binary_dilation(drawn.air, iterations=6), iterations=12)
+        if away.sum() < 200:  # a wholly collapsed lung leaves too little to look at
+            continue
+        disturbed = disturb(grainy, _lung(0), np.random.default_rng(seed))
+        for name, picture in {"film": grainy, "simulated": drawn.image, "disturbed": disturbed}.items():
+            rough[name].append(float(np.abs(ndimage.laplace(picture))[away].mean()))
+    assert len(rough["film"]) >= 10
+    told = {name: np.mean(values) for name, values in rough.items()}
+    assert told["simulated"] < 0.75 * told["film"]
+    assert told["disturbed"] == pytest.approx(told["simulated"], rel=0.15)
+
+
+def test_disturbing_changes_one_lung_alone_and_is_a_function_of_its_generator(film: NDArray[np.float32]) -> None:
+    """The same generator, the same picture; not a pixel outside the lung, the film itself stays as it is."""
+    before = film.copy()
+    one, same, other = (disturb(film, _lung(0), np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not (one != film)[~_lung(0)].any()
+    assert np.array_equal(film, before)
+    assert np.array_equal(disturb(film, np.zeros_like(_lung(0)), np.random.default_rng(3)), film)
 
 
 def test_vessels_vanish_in_the_air_and_ribs_stay(film: NDArray[np.float32]) -> None:

@@ -1,9 +1,10 @@
 """Hides how a pneumothorax is learnt where few or none are drawn.
 
 Promises batches that are functions of (films, recipe, seed, number) from four groups: films with one drawn by hand
-(where a data set has them for training), sound films with a simulated one, the same films untouched, and films of
-which only a report is known. A film whose report names a pneumothorax is never taken for a sound one. Real masks of
-the validation part are looked at, never learnt from.
+(where a data set has them for training), sound films with a simulated one, the same films without, and films of which
+only a report is known. What simulating leaves in a lung besides the air is in films without one, too. A film whose
+report names a pneumothorax is never taken for a sound one. Real masks of the validation part are looked at, never
+learnt from.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from cxrnode.training.hosts import SIDES, Host, LungFinder, take_host
 from cxrnode.training.options import TrainOptions
 from cxrnode.training.recipe import Recipe
 from cxrnode.training.shortfall import Shortfall, lacking, named_or_all
-from cxrnode.training.simulate import simulate
+from cxrnode.training.simulate import disturb, simulate
 
 FloatArray = NDArray[np.float32]
 Generator = np.random.Generator
@@ -85,6 +86,7 @@ class Pneumothorax:
         if not (groups["drawn"] or groups["reported"] or self._hosts):
             raise lacking("a pneumothorax, nor lungs to simulate one in, in the training part", examples)
         self._shares = self._group_shares()
+        self._disturbed = float(recipe.samples.get("disturbed", 1.0))
         self._checks = tuple(_check(one, recipe.size) for one in checks)
 
     def _group_shares(self) -> NDArray[np.float64]:
@@ -120,6 +122,8 @@ class Pneumothorax:
         if group == "simulated":
             found = simulate(image, host.lung(side), rng)
             image, truth = (image, truth) if found is None else (found.image, found.air)
+        elif group == "untouched" and host.lungs is not None and rng.random() < self._disturbed:
+            image = disturb(image, host.lung(side), rng)
         if host.lungs is not None and self._recipe.samples.get("decoys", True):
             image = add_decoys(image, host.lung(int(rng.integers(2))), rng)
         image, truth = (image[:, ::-1], truth[:, ::-1]) if rng.random() < 0.5 else (image, truth)
