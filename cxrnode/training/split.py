@@ -87,16 +87,10 @@ def _parts(group: Sequence[Example]) -> list[Part]:
     drawn = [example.patient for example in group if "right_lung" in example.masks]
     key = min(drawn or [example.patient for example in group])
     fixed = {part_of(example.patient) for example in group if is_anchored(example)}
-    held_out: Part = "validate" if share_of(key) < 0.3 else "test"
-    scarce = any(is_scarce(example) for example in group)
-    shared = next((part for part in _STRICTEST if part in fixed), held_out if scarce else part_of(key))
-    return [_own_part(example, shared, held_out) for example in group]
-
-
-def _own_part(example: Example, shared: Part, held_out: Part) -> Part:
-    if is_anchored(example):
-        return part_of(example.patient)
-    return held_out if is_scarce(example) and shared == "train" else shared
+    shared = next((part for part in _STRICTEST if part in fixed), part_of(key))
+    if fixed <= {"train"} and any(is_scarce(example) for example in group):
+        shared = "validate" if share_of(key) < 0.3 else "test"
+    return [part_of(example.patient) if is_anchored(example) else shared for example in group]
 
 
 def is_anchored(example: Example) -> bool:
