@@ -14,9 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from pydicom import dcmread
 from scipy import ndimage
 
 from cxrnode.errors import NeedsOperator
+from cxrnode.pixels.quiet import quiet
 
 Part = Literal["train", "validate", "test"]
 Side = Literal["right", "left"]
@@ -165,11 +167,14 @@ def _read_raw(path: Path) -> NDArray[np.float32]:
 
 
 def shape_of(example: Example) -> tuple[int, int]:
-    """Give the rows and columns of a film's picture; a picture file's pixels are not read for it."""
+    """Give the rows and columns of a film's picture; its pixels are not read for it."""
     if example.is_picture_file:
         return shape_of_file(example.image)
-    rows, cols = read_picture(example).shape
-    return rows, cols
+    if example.image.suffix.lower() == ".img":
+        return JSRT_SIDE, JSRT_SIDE
+    with quiet():
+        header = dcmread(example.image, stop_before_pixels=True, force=True, specific_tags=["Rows", "Columns"])
+    return int(header.Rows), int(header.Columns)
 
 
 def shape_of_file(path: Path) -> tuple[int, int]:

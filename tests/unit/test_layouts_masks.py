@@ -72,6 +72,16 @@ def test_a_positive_film_whose_mask_is_missing_is_not_called_negative(tmp_path: 
     assert [film.name for film in read_films(tmp_path)] == [layouts.siim_name(2)]
 
 
+def test_a_films_shape_is_known_without_its_pixels(tmp_path: Path) -> None:
+    """A mask is fitted to the film's shape: the film itself, read once already, is not decoded again for that."""
+    films = _films(tmp_path, layouts.write_siim)
+    film = films[layouts.siim_name(1)]
+    drawn = read_mask(film, "pneumothorax")
+    film.image.write_bytes(film.image.read_bytes()[:-3000])
+    assert shape_of(film) == drawn.shape == (64, 64)
+    assert (read_mask(film, "pneumothorax") == drawn).all()
+
+
 def test_a_patient_is_read_from_a_dicom_file_whatever_the_case_of_its_ending(tmp_path: Path) -> None:
     """Two films of one patient stay one patient's where somebody renamed them."""
     layouts.write_siim(tmp_path)
