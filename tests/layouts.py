@@ -1,6 +1,8 @@
-"""Tiny copies of the public data sets in their published form: a few drawn films each, with truth that is known.
+"""Tiny copies of the public data sets in their published form: drawn films with truth that is known.
 
-Every chest has its lungs at known columns: the patient's right lung is the picture's left.
+Every chest has its lungs at known columns: the patient's right lung is the picture's left. What each copy holds is its
+writer's second argument; left out, it is the few films that the tests of the layouts are about. tests/crowds.py has
+more.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import csv
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +25,8 @@ from cxrnode.pixels.quiet import quiet
 
 Plane = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+Row = tuple[object, ...]
 
 SIIM_ROOT = "1.2.276.0.7230010.3.1.4.8323329."
 
@@ -39,6 +45,15 @@ def lungs(side: int) -> tuple[Mask, Mask]:
     return tuple(((y - 0.5) / 0.3) ** 2 + ((x - at) / 0.14) ** 2 < 1 for at in (0.28, 0.72))  # type: ignore[return-value]
 
 
+RIGHT, LEFT = lungs(64)
+HEART = np.roll(LEFT, -10, axis=1)
+
+
+def save_film(path: Path, side: int = 64) -> Path:
+    """Save the chest (side, side) that belongs to this file name."""
+    return save(chest(zlib.crc32(path.stem.encode()), side), path)
+
+
 def save(plane: Plane | Mask, path: Path) -> Path:
     """Save a plane, or a mask as 0 and 255, making the folders above."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,9 +61,10 @@ def save(plane: Plane | Mask, path: Path) -> Path:
     return path
 
 
-def save_dicom(plane: Plane, path: Path, **elements: object) -> Path:
-    """Save a film as an uncompressed DICOM file, as SIIM's and RSNA's are but for the compression."""
+def save_dicom(path: Path, **elements: object) -> Path:
+    """Save the chest of this file name as uncompressed DICOM, as SIIM's and RSNA's are but for the compression."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    plane = chest(zlib.crc32(path.stem.encode()))
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -88,205 +104,268 @@ def pneumothorax() -> Mask:
     return mask
 
 
-def write_radiography(folder: Path) -> None:
-    """COVID-19 Radiography Database: films of 75 pixels, masks of 64; a film of each class."""
-    for seed, name in enumerate(("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")):
-        right, left = lungs(64)
-        save(chest(seed, 75), folder / name / "images" / f"{name}-1.png")
-        save(right | left, folder / name / "masks" / f"{name}-1.png")
-        (folder / f"{name}.metadata.xlsx").touch()
-
-
 def siim_name(number: int) -> str:
     """Name a film of SIIM's as they are named: by its UID."""
     return f"{SIIM_ROOT}{number}.1517875{number}.100{number}"
 
 
-def write_siim(folder: Path) -> None:
-    """SIIM-ACR as published: one film with a pneumothorax in two rows, one without, one that no table names."""
-    upper, lower = pneumothorax(), pneumothorax()
+def in_two_rows(mask: Mask) -> tuple[str, str]:
+    """Give the runs of a mask's upper and of its lower part."""
+    upper, lower = mask.copy(), mask.copy()
     upper[160:], lower[:160] = False, False
-    for number in (1, 2, 3):
+    return runs_of(upper), runs_of(lower)
+
+
+SIIM: Mapping[int, Sequence[str]] = {1: in_two_rows(pneumothorax()), 2: ("-1",), 3: ()}
+"""One film with a pneumothorax in two rows, one without, one that no table names."""
+
+DRAWN = {1: True, 2: False}
+"""Whether a film of SIIM's has a pneumothorax."""
+
+RSNA = {"aaa": "Lung Opacity", "bbb": "No Lung Opacity / Not Normal", "ccc": "Normal"}
+
+NIH: Sequence[Row] = (
+    ("00000001_000.png", "Cardiomegaly|Effusion", 0, 1, "058Y", "M", "PA"),
+    ("00000001_001.png", "No Finding", 1, 1, "059Y", "M", "AP"),
+    ("00000002_000.png", "Infiltration", 0, 2, "081Y", "F", "PA"),
+)
+"""Two films of one patient and one of another."""
+
+CHESTXDET: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "train": [
+        {
+            "file_name": "00000007_000.png",
+            "syms": ["Pneumothorax", "Nodule"],
+            "boxes": [[256, 128, 512, 384], [600, 600, 650, 640]],
+            "polygons": [
+                [[256, 128], [512, 128], [512, 384], [256, 384]],
+                [[600, 600], [650, 600], [650, 640]],
+            ],
+        }
+    ],
+    "test": [{"file_name": "36199.png", "syms": [], "boxes": [], "polygons": []}],
+}
+"""A film with a pneumothorax and a nodule, and one with nothing."""
+
+KERMANY = (
+    "train/NORMAL/IM-0115-0001",
+    "train/PNEUMONIA/person1_virus_6",
+    "test/PNEUMONIA/person1_virus_7",
+    "test/NORMAL/NORMAL2-IM-0828-0001",
+    "val/PNEUMONIA/person80_bacteria_391",
+    "val/NORMAL/NORMAL2-IM-1427-0001",
+)
+"""A child whose films stand in train and in test, and one film of each class."""
+
+COHEN: Sequence[Row] = (
+    ("2", "M", "65", "Pneumonia/Viral/COVID-19", "PA", "X-ray", "a.jpeg", "CC BY"),
+    ("2", "M", "65", "Pneumonia/Viral/COVID-19", "AP Supine", "X-ray", "b.jpeg", "CC BY"),
+    ("2", "M", "65", "Pneumonia/Viral/COVID-19", "L", "X-ray", "c.jpeg", ""),
+    ("3", "F", "", "Pneumonia/Bacterial/Klebsiella", "PA", "X-ray", "d.jpeg", ""),
+    ("4", "F", "30", "No Finding", "AP", "X-ray", "e.jpeg", ""),
+    ("5", "F", "30", "Pneumonia/Viral/COVID-19", "AP", "CT", "f.jpeg", ""),
+    ("6", "F", "30", "Tuberculosis", "AP", "X-ray", "g.jpeg", ""),
+)
+"""Two frontal films of a patient, a lateral, a CT, other pneumonias, and one without a finding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Rows of each sub-folder of films gathered from several sets.
+
+    `lungs`: name, source, whether its heart is drawn, patient. `opacity`: name, age, NIH's labels, RSNA's class, RSNA's
+    boxes, ChestX-Det's findings and boxes. `pneumothorax`: name, whether there is one, patient. `classes`: name, label,
+    source, patient.
+    """
+
+    lungs: Sequence[tuple[str, str, bool, str]] = (("JPCLN009", "jsrt", False, "JSRT-JPCLN009"),)
+    opacity: Sequence[tuple[str, int, str, str, str, str, str]] = (
+        ("00000100_000", 50, "Mass|Edema", "Lung Opacity", "[[512, 256, 128, 64]]", "", ""),
+        ("00000101_000", 50, "Mass|Edema", "Normal", "[]", "", ""),
+        ("00000102_000", 50, "Mass|Edema", "", "", "", ""),
+        ("00000103_000", 50, "Mass|Edema", "", "", '["Nodule"]', "[[16, 32, 48, 64]]"),
+    )
+    pneumothorax: Sequence[tuple[str, bool, str]] = tuple((siim_name(100 + n), n % 3 > 0, "") for n in range(12))
+    classes: Sequence[tuple[str, str, str, str]] = (
+        ("person1_virus_6", "Viral_Pneumonia", "kermany (children)", "kermany-person1"),
+    )
+
+
+GATHERED = Gathered()
+"""A row or two of each."""
+
+
+def write_radiography(folder: Path, numbers: Callable[[str], Iterable[int]] = lambda name: (1,)) -> None:
+    """COVID-19 Radiography Database: films of 75 pixels, masks of 64; the films of these numbers for each class."""
+    for name in ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"):
+        (folder / name).mkdir(parents=True)
+        (folder / f"{name}.metadata.xlsx").touch()
+        for number in numbers(name):
+            save_film(folder / name / "images" / f"{name}-{number}.png", 75)
+            save(RIGHT | LEFT, folder / name / "masks" / f"{name}-{number}.png")
+
+
+def write_siim(folder: Path, films: Mapping[int, Sequence[str]] = SIIM) -> None:
+    """SIIM-ACR as published: by a film's number its rows of run lengths."""
+    for number in films:
         path = folder / "dicom-images-train" / f"study{number}" / "series" / f"{siim_name(number)}.dcm"
-        save_dicom(
-            chest(10 + number), path, PatientID=f"P{number}", PatientAge="028Y", PatientSex="F", ViewPosition="AP"
-        )
-    rows = [(siim_name(1), " " + runs_of(upper)), (siim_name(1), " " + runs_of(lower)), (siim_name(2), " -1")]
+        save_dicom(path, PatientID=f"P{number}", PatientAge="028Y", PatientSex="F", ViewPosition="AP")
+    rows = [(siim_name(number), f" {runs}") for number, each in films.items() for runs in each]
     save_table(folder / "train-rle.csv", ("ImageId", " EncodedPixels"), rows)
 
 
-def write_siim_absolute(folder: Path) -> None:
-    """SIIM-ACR as PNG with absolute run lengths."""
-    for number in (1, 2):
-        save(chest(10 + number), folder / "train" / f"{siim_name(number)}.png")
-    rows = [(siim_name(1), runs_of(pneumothorax(), relative=False)), (siim_name(2), "-1")]
+def write_siim_absolute(folder: Path, films: Mapping[int, bool] = DRAWN) -> None:
+    """SIIM-ACR as PNG with absolute run lengths: by a film's number whether it has a pneumothorax."""
+    runs = {True: runs_of(pneumothorax(), relative=False), False: "-1"}
+    for number in films:
+        save_film(folder / "train" / f"{siim_name(number)}.png")
+    rows = [(siim_name(number), runs[there]) for number, there in films.items()]
     save_table(folder / "train-rle.csv", ("ImageId", "EncodedPixels"), rows)
 
 
-def write_siim_masks(folder: Path) -> None:
-    """SIIM-ACR as PNG films and PNG masks."""
+def write_siim_masks(folder: Path, films: Mapping[int, bool] = DRAWN) -> None:
+    """SIIM-ACR as PNG films and PNG masks: by a film's number whether it has a pneumothorax."""
     rows = []
-    for number, there in ((1, 1), (2, 0)):
-        name = f"{number}_train_{there}_.png"
-        save(chest(10 + number), folder / "png_images" / name)
-        save(pneumothorax() if there else np.zeros((1024, 1024), dtype=np.bool_), folder / "png_masks" / name)
-        rows.append((name, siim_name(number), there))
+    for number, there in films.items():
+        name = f"{number}_train_{there:d}_.png"
+        save_film(folder / "png_images" / name)
+        save(pneumothorax() & there, folder / "png_masks" / name)
+        rows.append((name, siim_name(number), int(there)))
     save_table(folder / "stage_1_train_images.csv", ("new_filename", "ImageId", "has_pneumo"), rows)
 
 
-def write_rsna(folder: Path, *, names: Mapping[str, str] | None = None) -> None:
-    """RSNA: a film with two boxes, one that is not normal, one that is; perhaps with RSNA's table of NIH names."""
-    classes = {"aaa": "Lung Opacity", "bbb": "No Lung Opacity / Not Normal", "ccc": "Normal"}
-    for seed, name in enumerate(classes):
+def write_rsna(folder: Path, films: Mapping[str, str] = RSNA, *, names: Mapping[str, str] | None = None) -> None:
+    """RSNA: films by name with their class, two boxes for an opacity; perhaps with RSNA's table of NIH names."""
+    boxes: list[Row] = []
+    classes: list[Row] = []
+    for name, answer in films.items():
         path = folder / "stage_2_train_images" / f"{name}.dcm"
-        save_dicom(chest(20 + seed), path, PatientID=name, PatientAge="51", PatientSex="M", ViewPosition="PA")
-    boxes = [("aaa", 10, 20, 30, 40, 1), ("aaa", 5, 6, 7, 8, 1), ("bbb", "", "", "", "", 0), ("ccc", "", "", "", "", 0)]
+        save_dicom(path, PatientID=name, PatientAge="51", PatientSex="M", ViewPosition="PA")
+        drawn = [(10, 20, 30, 40, 1), (5, 6, 7, 8, 1)] if answer == "Lung Opacity" else [("", "", "", "", 0)]
+        boxes += [(name, *box) for box in drawn]
+        classes += [(name, answer)] * len(drawn)
     save_table(folder / "stage_2_train_labels.csv", ("patientId", "x", "y", "width", "height", "Target"), boxes)
-    answers = [(name, classes[name]) for name in ("aaa", "aaa", "bbb", "ccc")]
-    save_table(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"), answers)
+    save_table(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"), classes)
     if names:
         entries = [{"subset_img_id": name, "img_id": nih} for name, nih in names.items()]
         (folder / "pneumonia-challenge-dataset-mappings_2018.json").write_text(json.dumps(entries))
 
 
-def write_jsrt(folder: Path, *, swapped: bool = False) -> None:
+def write_jsrt(folder: Path, names: Iterable[str] = ("JPCLN001", "JPCNN002"), *, swapped: bool = False) -> None:
     """JSRT as PNG with SCR's masks at half the size; `swapped`: "left lung" is the picture's left."""
-    for fold, name in ((1, "JPCLN001"), (2, "JPCNN002")):
-        save(chest(30 + fold, 128), folder / "All247images" / f"{name}.png")
-        right, left = lungs(64)
-        masks = folder / "scratch" / f"fold{fold}" / "masks"
-        save(right, masks / ("left lung" if swapped else "right lung") / f"{name}.gif")
-        save(left, masks / ("right lung" if swapped else "left lung") / f"{name}.gif")
-        save(np.roll(left, -10, axis=1), masks / "heart" / f"{name}.gif")
+    for place, name in enumerate(names):
+        save_film(folder / "All247images" / f"{name}.png", 128)
+        masks = folder / "scratch" / f"fold{1 + place % 2}" / "masks"
+        save(LEFT if swapped else RIGHT, masks / "right lung" / f"{name}.gif")
+        save(RIGHT if swapped else LEFT, masks / "left lung" / f"{name}.gif")
+        save(HEART, masks / "heart" / f"{name}.gif")
 
 
-def write_montgomery(folder: Path) -> None:
-    """Montgomery: one film, a mask for each lung."""
-    right, left = lungs(64)
-    save(chest(40), folder / "CXR_png" / "MCUCXR_0001_0.png")
-    save(left, folder / "ManualMask" / "leftMask" / "MCUCXR_0001_0.png")
-    save(right, folder / "ManualMask" / "rightMask" / "MCUCXR_0001_0.png")
-    _write_text(folder / "ClinicalReadings" / "MCUCXR_0001_0.txt", "Patient's Sex: F\nPatient's Age: 026Y\nnormal\n")
+def write_montgomery(folder: Path, numbers: Iterable[int] = (1,)) -> None:
+    """Montgomery: a mask for each lung."""
+    for number in numbers:
+        name = f"MCUCXR_{number:04d}_0"
+        save_film(folder / "CXR_png" / f"{name}.png")
+        save(LEFT, folder / "ManualMask" / "leftMask" / f"{name}.png")
+        save(RIGHT, folder / "ManualMask" / "rightMask" / f"{name}.png")
+        _write_text(folder / "ClinicalReadings" / f"{name}.txt", "Patient's Sex: F\nPatient's Age: 026Y\nnormal\n")
 
 
-def write_shenzhen(folder: Path) -> None:
-    """Shenzhen: one film with a mask of both lungs, drawn by others, and one without."""
-    right, left = lungs(64)
-    save(chest(41), folder / "CXR_png" / "CHNCXR_0001_0.png")
-    save(chest(42), folder / "CXR_png" / "CHNCXR_0330_1.png")
-    save(right | left, folder / "mask" / "CHNCXR_0001_0_mask.png")
+def write_shenzhen(folder: Path, numbers: Iterable[int] = (1,)) -> None:
+    """Shenzhen: films with a mask of both lungs, drawn by others, and one without."""
+    for number in numbers:
+        save_film(folder / "CXR_png" / f"CHNCXR_{number:04d}_0.png")
+        save(RIGHT | LEFT, folder / "mask" / f"CHNCXR_{number:04d}_0_mask.png")
+    save_film(folder / "CXR_png" / "CHNCXR_0330_1.png")
     _write_text(folder / "ClinicalReadings" / "CHNCXR_0330_1.txt", "female 45yrs\nright PTB\n")
 
 
-def write_nih(folder: Path) -> None:
-    """ChestX-ray14: two films of one patient and one of another, one with a box, one in the official test part."""
-    table = [
-        ("00000001_000.png", "Cardiomegaly|Effusion", 0, 1, "058Y", "M", "PA"),
-        ("00000001_001.png", "No Finding", 1, 1, "059Y", "M", "AP"),
-        ("00000002_000.png", "Infiltration", 0, 2, "081Y", "F", "PA"),
-        ("00000003_000.png", "Hernia", 0, 3, "070Y", "F", "PA"),
-    ]
+def write_nih(folder: Path, films: Sequence[Row] = NIH) -> None:
+    """ChestX-ray14: a box for each infiltration, one film that is not there, one name in the official test part."""
     columns = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender")
-    save_table(folder / "Data_Entry_2017.csv", (*columns, "View Position"), table)
-    for seed, row in enumerate(table[:3]):
-        save(chest(50 + seed), folder / f"images_{seed + 1:03d}" / "images" / str(row[0]))
-    box = ("00000002_000.png", "Infiltrate", 256.0, 512.0, 128.0, 64.0)
-    save_table(folder / "BBox_List_2017.csv", ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"), [box])
+    away = ("00030000_000.png", "Hernia", 0, 30000, "070Y", "F", "PA")
+    save_table(folder / "Data_Entry_2017.csv", (*columns, "View Position"), [*films, away])
+    for place, row in enumerate(films):
+        save_film(folder / f"images_{place + 1:03d}" / "images" / str(row[0]))
+    boxes = [(row[0], "Infiltrate", 256.0, 512.0, 128.0, 64.0) for row in films if row[1] == "Infiltration"]
+    save_table(folder / "BBox_List_2017.csv", ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"), boxes)
     _write_text(folder / "test_list.txt", "00000002_000.png\n")
 
 
-def write_chestxdet(folder: Path) -> None:
-    """ChestX-Det: a film with a pneumothorax and a nodule, and one with nothing."""
-    square = [[256, 128], [512, 128], [512, 384], [256, 384]]
-    train = [
-        {
-            "file_name": "00000007_000.png",
-            "syms": ["Pneumothorax", "Nodule"],
-            "boxes": [[256, 128, 512, 384], [600, 600, 650, 640]],
-            "polygons": [square, [[600, 600], [650, 600], [650, 640]]],
-        }
-    ]
-    test = [{"file_name": "36199.png", "syms": [], "boxes": [], "polygons": []}]
-    for seed, (part, entries) in enumerate((("train", train), ("test", test))):
-        save(chest(60 + seed), folder / f"{part}_data" / str(entries[0]["file_name"]))
+def write_chestxdet(folder: Path, parts: Mapping[str, Sequence[Mapping[str, Any]]] = CHESTXDET) -> None:
+    """ChestX-Det: the entries of each part."""
+    for part, entries in parts.items():
+        for entry in entries:
+            save_film(folder / f"{part}_data" / entry["file_name"])
         _write_text(folder / f"ChestX_Det_{part}.json", json.dumps(entries))
 
 
-def write_kermany(folder: Path) -> None:
-    """Kermany: a child whose films stand in train and in test, and one film of each class."""
-    films = {
-        "train/NORMAL/IM-0115-0001.jpeg": 70,
-        "train/PNEUMONIA/person1_virus_6.jpeg": 71,
-        "test/PNEUMONIA/person1_virus_7.jpeg": 72,
-        "test/NORMAL/NORMAL2-IM-0828-0001.jpeg": 73,
-        "val/PNEUMONIA/person80_bacteria_391.jpeg": 74,
-        "val/NORMAL/NORMAL2-IM-1427-0001.jpeg": 75,
-    }
-    for name, seed in films.items():
-        save(chest(seed), folder / name)
+def write_kermany(folder: Path, films: Iterable[str] = KERMANY) -> None:
+    """Kermany: films by their path."""
+    for name in films:
+        save_film(folder / f"{name}.jpeg")
 
 
-def write_cohen(folder: Path) -> None:
-    """Cohen: two frontal films of a patient, a lateral, a CT, another pneumonia, and a film that is not there."""
-    table = [
-        ("2", "M", "65", "Pneumonia/Viral/COVID-19", "PA", "X-ray", "a.jpeg", "CC BY"),
-        ("2", "M", "65", "Pneumonia/Viral/COVID-19", "AP Supine", "X-ray", "b.jpeg", "CC BY"),
-        ("2", "M", "65", "Pneumonia/Viral/COVID-19", "L", "X-ray", "c.jpeg", ""),
-        ("3", "F", "", "Pneumonia/Bacterial/Klebsiella", "PA", "X-ray", "d.jpeg", ""),
-        ("4", "F", "30", "No Finding", "AP", "X-ray", "e.jpeg", ""),
-        ("5", "F", "30", "Pneumonia/Viral/COVID-19", "AP", "CT", "f.jpeg", ""),
-        ("6", "F", "30", "Tuberculosis", "AP", "X-ray", "g.jpeg", ""),
-        ("7", "F", "30", "No Finding", "AP", "X-ray", "not_there.jpeg", ""),
-    ]
+def write_cohen(folder: Path, films: Sequence[Row] = COHEN) -> None:
+    """Cohen: a row a film, and one of a film that is not there."""
     columns = ("patientid", "sex", "age", "finding", "view", "modality", "filename", "license")
-    save_table(folder / "metadata.csv", columns, table)
-    for seed, row in enumerate(table[:-1]):
-        save(chest(80 + seed), folder / "images" / row[6])
+    away = ("7", "F", "30", "No Finding", "AP", "X-ray", "not_there.jpeg", "")
+    save_table(folder / "metadata.csv", columns, [*films, away])
+    for row in films:
+        save_film(folder / "images" / str(row[6]))
 
 
-def write_gathered(folder: Path) -> None:
-    """The layout of films gathered from several sets: a row or two of each sub-folder."""
-    right, left = lungs(64)
-    save(chest(90), folder / "lungs" / "images" / "JPCLN009.png")
-    save((right * 1 + left * 2).astype(np.uint8), folder / "lungs" / "masks" / "JPCLN009.png")
-    columns = ("image", "mask", "heart", "source", "patient_id", "label", "aspect_w_h", "flag")
-    row = ("images/JPCLN009.png", "masks/JPCLN009.png", "", "jsrt", "JSRT-JPCLN009", "nodule", "1.0", "")
-    save_table(folder / "lungs" / "index.csv", columns, [row])
-    _write_gathered_opacity(folder / "opacity")
-    _write_gathered_pneumothorax(folder / "pneumothorax")
-    save(chest(95), folder / "classification" / "images" / "person1_virus_6.png")
-    columns = ("image", "label", "source", "patient_id", "view", "overlaps", "licence")
-    row = ("images/person1_virus_6.png", "Viral_Pneumonia", "kermany (children)", "kermany-person1", "AP", "", "")
-    save_table(folder / "classification" / "index.csv", columns, [row])
+def write_gathered(folder: Path, films: Gathered = GATHERED) -> None:
+    """Films gathered from several sets, a sub-folder a purpose, each with its index."""
+    _gather_lungs(folder / "lungs", films)
+    _gather_opacities(folder / "opacity", films)
+    _gather_pneumothoraces(folder / "pneumothorax", films)
+    _gather_classes(folder / "classification", films)
 
 
-def _write_gathered_opacity(folder: Path) -> None:
-    rows = [
-        ("Lung Opacity", "[[512, 256, 128, 64]]", "[]", "", ""),
-        ("Normal", "[]", "[]", "", ""),
-        ("", "", "[]", "", ""),
-        ("", "", "[]", '["Nodule"]', "[[16, 32, 48, 64]]"),
-    ]
-    table = []
-    for number, answers in enumerate(rows):
-        save(chest(91 + number), folder / "images" / f"0000010{number}_000.png")
-        table.append(
-            (f"images/0000010{number}_000.png", f"0000010{number}", "PA", 50, "F", 0.0625, "Mass|Edema", *answers)
+def _gather_lungs(folder: Path, films: Gathered) -> None:
+    rows: list[Row] = []
+    for name, source, heart, patient in films.lungs:
+        save_film(folder / "images" / f"{name}.png")
+        save((RIGHT * 1 + LEFT * 2).astype(np.uint8), folder / "masks" / f"{name}.png")
+        if heart:
+            save(HEART, folder / "hearts" / f"{name}.png")
+        rows.append((*_files(name, "images", "masks"), f"hearts/{name}.png" if heart else "", source, patient, 1.0))
+    save_table(folder / "index.csv", ("image", "mask", "heart", "source", "patient_id", "aspect_w_h"), rows)
+
+
+def _gather_opacities(folder: Path, films: Gathered) -> None:
+    rows: list[Row] = []
+    for name, age, labels, answer, boxes, found, places in films.opacity:
+        save_film(folder / "images" / f"{name}.png")
+        patient = name.partition("_")[0]
+        rows.append(
+            (*_files(name, "images"), patient, "PA", age, "F", 0.0625, labels, answer, boxes, "[]", found, places)
         )
     columns = ("image", "patient_id", "view", "age", "sex", "scale", "nih_labels", "rsna_class", "rsna_boxes_xywh_1024")
     more = ("nih_bbox_xywh_1024", "chestxdet_syms", "chestxdet_boxes_xyxy_1024")
-    save_table(folder / "index.csv", (*columns, *more), table)
+    save_table(folder / "index.csv", (*columns, *more), rows)
 
 
-def _write_gathered_pneumothorax(folder: Path) -> None:
-    table = []
-    for number in range(12):
-        name, there = f"{siim_name(100 + number)}.png", number % 3 > 0
-        save(chest(100 + number), folder / "images" / name)
-        save(lungs(64)[0] if there else np.zeros((64, 64), dtype=np.bool_), folder / "masks" / name)
-        table.append((f"images/{name}", f"masks/{name}", int(there), "whole film", "", "PA", 40, "M", ""))
-    columns = ("image", "mask", "positive", "kind", "patient_hint", "view", "age", "sex", "note")
-    save_table(folder / "index.csv", columns, table)
+def _gather_pneumothoraces(folder: Path, films: Gathered) -> None:
+    rows: list[Row] = []
+    for name, there, patient in films.pneumothorax:
+        save_film(folder / "images" / f"{name}.png")
+        save(RIGHT & there, folder / "masks" / f"{name}.png")
+        rows.append((*_files(name, "images", "masks"), int(there), "whole film", patient))
+    save_table(folder / "index.csv", ("image", "mask", "positive", "kind", "patient_hint"), rows)
+
+
+def _gather_classes(folder: Path, films: Gathered) -> None:
+    rows: list[Row] = []
+    for name, label, source, patient in films.classes:
+        save_film(folder / "images" / f"{name}.png")
+        rows.append((*_files(name, "images"), label, source, patient))
+    save_table(folder / "index.csv", ("image", "label", "source", "patient_id"), rows)
+
+
+def _files(name: str, *folders: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}.png" for folder in folders)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -294,7 +373,7 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-WRITERS: Mapping[str, Callable[[Path], None]] = {
+WRITERS: Mapping[str, Callable[..., None]] = {
     "COVID-19_Radiography_Dataset": write_radiography,
     "siim": write_siim,
     "rsna": write_rsna,
@@ -307,3 +386,10 @@ WRITERS: Mapping[str, Callable[[Path], None]] = {
     "covid-chestxray-dataset": write_cohen,
 }
 """The published data sets by the folder that each usually lies in."""
+
+OTHER_FORMS: Mapping[str, Callable[..., None]] = {
+    "siim-png-runs": write_siim_absolute,
+    "siim-png-masks": write_siim_masks,
+    "gathered": write_gathered,
+}
+"""What the same films are passed on as."""

@@ -23,20 +23,22 @@ from tests.fakes.bundle import write_tiny_bundle
 
 CXRNODE = Path(sys.executable).parent / "cxrnode"
 
-SMALL = {
-    "lungs": "size = 64\n[network]\nchannels = [4, 8, 8]\nstrides = [2, 2]\n",
-    "classifier": """size = 64
+CLASSIFIER = """size = 64
 [network]
 _target_ = "monai.networks.nets.Classifier"
 in_shape = [1, 64, 64]
-classes = 7
+classes = {classes}
 channels = [4, 8]
 strides = [4, 4]
 norm = "BATCH"
 [init]
 from = "scratch"
 frozen_stages = 0
-""",
+"""
+
+SMALL = {
+    "lungs": "size = 64\n[network]\nchannels = [4, 8, 8]\nstrides = [2, 2]\n",
+    "classifier": CLASSIFIER.format(classes=7),
     "opacity": """size = 64
 [network]
 size = 64
@@ -57,18 +59,7 @@ features = [4, 4, 4, 4, 4, 4]
 from = "scratch"
 frozen_stages = 0
 """,
-    "gate": """size = 64
-[network]
-_target_ = "monai.networks.nets.Classifier"
-in_shape = [1, 64, 64]
-classes = 4
-channels = [4, 8]
-strides = [4, 4]
-norm = "BATCH"
-[init]
-from = "scratch"
-frozen_stages = 0
-""",
+    "gate": CLASSIFIER.format(classes=4),
 }
 """Each model's own recipe with a network that is learnt in a blink: TOML that extends it."""
 

@@ -40,7 +40,7 @@ def bright(top: int, bottom: int) -> NDArray[np.float32]:
 
 def outlined(film: NDArray[np.float32], by: BundleCard = LUNG) -> Answer:
     """Give the answer of a model that outlines what is bright, on a film of any size."""
-    box = fit_letterbox(*film.shape, SIDE)
+    box = fit_letterbox(film.shape[0], film.shape[1], SIDE)
     raw = place(shrink(film, box), box)[None]
     return Answer(raw=raw, letterbox=box, read=answers(by, raw, box))
 
@@ -91,7 +91,7 @@ def test_a_model_with_a_finding_is_asked_for_it_and_not_for_its_outline() -> Non
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six films with drawn lungs and hearts."""
     folder = tmp_path_factory.mktemp("data") / "JSRT"
-    crowds.write_jsrt(folder)
+    crowds.WRITERS["JSRT"](folder)
     return folder
 
 
