@@ -164,7 +164,13 @@ def _opacity(presence: Presence, *caveats: str) -> Finding:
         Box(label="lung_opacity", probability=p, left=10.5, top=20, right=60, bottom=80 + 100 * p) for p in (0.9, 0.4)
     )
     return Finding(
-        name="lung_opacity", presence=presence, probability=0.9, operating_point=0.5, boxes=boxes, caveats=caveats
+        name="lung_opacity",
+        presence=presence,
+        probability=0.9,
+        operating_point=0.5,
+        band=(0.4, 0.95),
+        boxes=boxes,
+        caveats=caveats,
     )
 
 

@@ -131,15 +131,25 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A statement with a probability and the operating point it was judged by. `sides`: `right`, `left`, or both."""
+    """A statement with a probability and the points it was judged by. `sides`: `right`, `left`, or both.
+
+    `band`: below the first bound it is absent, from the second on present.
+    """
 
     name: str
     presence: Presence
     probability: float | None = None
     operating_point: float | None = None
+    band: tuple[float, float] | None = None
     boxes: tuple[Box, ...] = ()
     sides: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
+
+    @property
+    def undecided(self) -> tuple[float, ...]:
+        """The bounds between which the probability lies; empty where it lies between none."""
+        inside = self.band and self.probability is not None and self.band[0] <= self.probability < self.band[1]
+        return self.band if self.band and inside else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,6 +215,7 @@ def _summed_up(finding: Finding) -> dict[str, Any]:
     return {
         "presence": str(finding.presence),
         "probability": finding.probability,
+        "undecided": list(finding.undecided),
         "sides": list(finding.sides),
         "boxes": len(finding.boxes),
         "caveats": list(finding.caveats),

@@ -130,6 +130,7 @@ def _findings(prediction: Prediction, film: _Film) -> Iterator[Finding]:
             presence=presence,
             probability=score.probability,
             operating_point=score.operating_point,
+            band=(score.low, score.high),
             boxes=() if presence is Presence.ABSENT else _boxes(prediction, score.finding),
             caveats=tuple(_reserve(score, film)),
         )

@@ -7,7 +7,7 @@ for every reason and caveat.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cxrnode.domain.reasons import CAVEATS, REASONS
@@ -60,16 +60,21 @@ def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:
     if judged.get("boxes"):
         said.append("1 place" if judged["boxes"] == 1 else f"{judged['boxes']} places")
     probability = judged.get("probability")
-    with_what = "" if probability is None else f" (probability {likelihood(probability)})"
+    bounds = judged.get("undecided", ())
+    with_what = "" if probability is None else f" (probability {likelihood(probability, bounds)})"
     reserves = "".join(f" {CAVEATS.get(caveat, caveat)}." for caveat in judged.get("caveats", ()))
     return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}{by}: {', '.join(said)}{with_what}.{reserves}"
 
 
-def likelihood(probability: float) -> str:
-    """Give a probability with two digits; what is not certain never reads as 1.00, nor as 0.00."""
+def likelihood(probability: float, undecided: Sequence[float] = ()) -> str:
+    """Give a probability with two digits, and the bounds it lies between where it is `undecided`.
+
+    What is not certain never reads as 1.00, nor as 0.00.
+    """
+    between = f", between {undecided[0]:.2f} and {undecided[1]:.2f}" if undecided else ""
     if probability > 0.99:
-        return "over 0.99"
-    return f"{probability:.2f}" if probability >= 0.01 else "below 0.01"
+        return f"over 0.99{between}"
+    return (f"{probability:.2f}" if probability >= 0.01 else "below 0.01") + between
 
 
 def quantity(value: float, unit: str, of: str = "the picture") -> str:

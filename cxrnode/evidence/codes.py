@@ -167,6 +167,18 @@ PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Proba
 OPERATING_POINT = Quantity(
     title="Operating point", concept=Code("122411", "DCM", "Threshold Value"), unit=PERCENT, decimals=1
 )
+BAND = (
+    Quantity(
+        title="Lower bound", concept=_private("ABSENTBELOW", "Absent below this probability"), unit=PERCENT, decimals=1
+    ),
+    Quantity(
+        title="Upper bound",
+        concept=_private("PRESENTFROM", "Present from this probability on"),
+        unit=PERCENT,
+        decimals=1,
+    ),
+)
+"""The bounds between which nobody says; no standard code says either."""
 
 ABNORMALITIES: dict[str, Abnormality] = {
     "pneumothorax": Abnormality(title="Pneumothorax", concept=PNEUMOTHORAX, site=LUNG),

@@ -136,7 +136,7 @@ def _open(result: ImageResult) -> Iterator[tuple[Finding, str]]:
 
 
 def _stated(finding: Finding, by: str) -> str:
-    number = "" if finding.probability is None else f" {likelihood(finding.probability)}"
+    number = "" if finding.probability is None else f" {likelihood(finding.probability, finding.undecided)}"
     reserve = " (off by default)" if "withheld" in finding.caveats else ""
     return f"{_name(finding.name)}{by}: {finding.presence}{number}{reserve}"
 

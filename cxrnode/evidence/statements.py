@@ -217,7 +217,7 @@ def _finding_groups(source: Instance, result: ModelResult, finding: Finding, by:
         leaning_on=result.leaning_on if finding.sides else (),
         numbers=tuple(_probabilities(finding, source)),
         judgments=((what.concept, codes.PRESENCES[finding.presence]),),
-        caveats=tuple(CAVEATS[caveat] for caveat in finding.caveats),
+        caveats=(*_undecided(finding, source), *(CAVEATS[caveat] for caveat in finding.caveats)),
     )
     yield from _box_groups(source, model, finding)
 
@@ -246,6 +246,16 @@ def _probabilities(finding: Finding, source: Instance) -> Iterator[Number]:
         yield _number(codes.PROBABILITY, 100 * finding.probability, source)
     if finding.operating_point is not None:
         yield _number(codes.OPERATING_POINT, 100 * finding.operating_point, source)
+    if finding.band and finding.band[0] < finding.band[1]:
+        yield from (_number(how, 100 * bound, source) for how, bound in zip(codes.BAND, finding.band, strict=True))
+
+
+def _undecided(finding: Finding, source: Instance) -> Iterator[str]:
+    """Say between which bounds a probability lies that decides nothing: its threshold alone would not explain it."""
+    if finding.probability is not None and finding.undecided:
+        of = (finding.probability, *finding.undecided)
+        said, low, high = (f"{_number(codes.PROBABILITY, 100 * value, source).text} %" for value in of)
+        yield f"Indeterminate: {said} lies between {low} and {high}"
 
 
 def _stated(measurement: Measurement, source: Instance) -> Number:

@@ -24,7 +24,7 @@ def _all_codes() -> list[Code]:
         for code in (what.category, what.kind, what.laterality, what.site)
         if code
     ]
-    quantities = [*codes.QUANTITIES.values(), codes.PROBABILITY, codes.OPERATING_POINT]
+    quantities = [*codes.QUANTITIES.values(), codes.PROBABILITY, codes.OPERATING_POINT, *codes.BAND]
     numbers = [code for how in quantities for code in (how.concept, how.unit, *(line for _, line in how.lines))]
     judged = [*codes.PRESENCES.values(), *(what.concept for what in codes.ABNORMALITIES.values())]
     own = [codes.NOT_FOUND, codes.NOT_ANALYSED, codes.NO_RESULT, codes.INTENDED_USE_CONCEPT, codes.COMMENT]

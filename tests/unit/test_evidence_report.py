@@ -79,6 +79,10 @@ def _codes(group: Dataset) -> dict[str, str]:
     }
 
 
+def _comments(group: Dataset) -> list[str]:
+    return [item.TextValue for item in group.ContentSequence if _name(item) == "Comment"]
+
+
 def _sentences(report: Dataset) -> list[str]:
     return [item.TextValue for item in _below(report) if item.ValueType == "TEXT"]
 
@@ -163,6 +167,42 @@ def test_an_indeterminate_finding_is_said(made, tmp_path):
     study = _with(made, findings=(finding,))
     groups = {_title(group): group for group in _groups(_read(made, tmp_path, study))}
     assert _codes(groups["Pneumothorax: indeterminate"])["Pneumothorax"] == "Indeterminate"
+
+
+def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made, tmp_path):
+    """67 % over a threshold of 49 % reads as a contradiction without the bound that it does not reach."""
+    finding = Finding(
+        name="lung_opacity",
+        presence=Presence.INDETERMINATE,
+        probability=0.67,
+        operating_point=0.49,
+        band=(0.48, 0.915),
+    )
+    (group,) = _groups(_read(made, tmp_path, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
+    assert _numbers(group) == {
+        "Probability": ("67.0", "%"),
+        "Threshold Value": ("49.0", "%"),
+        "Absent below this probability": ("48.0", "%"),
+        "Present from this probability on": ("91.5", "%"),
+    }
+    assert _comments(group) == ["Indeterminate: 67.0 % lies between 48.0 % and 91.5 %"]
+
+
+@pytest.mark.parametrize(
+    ("presence", "band", "stated"),
+    [
+        (Presence.INDETERMINATE, (0.3, 0.49), 4),
+        (Presence.PRESENT, (0.3, 0.6), 4),
+        (Presence.INDETERMINATE, (0.49, 0.49), 2),
+        (Presence.PRESENT, None, 2),
+    ],
+)
+def test_what_was_decided_by_its_probability_is_not_said_to_lie_between_bounds(made, tmp_path, presence, band, stated):
+    """A finding that another model doubts has its own reason; a band of one point is that point."""
+    finding = Finding(name="lung_opacity", presence=presence, probability=0.67, operating_point=0.49, band=band)
+    (group,) = _groups(_read(made, tmp_path, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
+    assert len(_numbers(group)) == stated
+    assert _comments(group) == []
 
 
 def test_absence_is_said_and_a_structure_not_found_is_not_called_absent(made, tmp_path):
@@ -373,5 +413,6 @@ def _all_said_to_be(presence: Presence, result: ModelResult) -> ModelResult:
 def test_every_caveat_of_a_finding_stands_with_it(made, tmp_path):
     """Why it is withheld, doubted, or holds for others: in its own group."""
     (group,) = _full(made, tmp_path)["Pneumothorax: present"]
-    said = [item.TextValue for item in group.ContentSequence if _name(item) == "Comment"]
-    assert said == [CAVEATS[code] for code in ("withheld", "side_from_half", "outside_lungs", "other_side_stated")]
+    assert _comments(group) == [
+        CAVEATS[code] for code in ("withheld", "side_from_half", "outside_lungs", "other_side_stated")
+    ]

@@ -49,9 +49,11 @@ def _refusal(*predictions: Prediction, facts: ImageFacts = FACTS, **changes: boo
     ],
 )
 def test_a_probability_is_judged_by_the_band_of_its_card(probability: float, presence: Presence) -> None:
-    """Present from its upper edge on, absent below its lower one; both numbers are stated."""
+    """Present from its upper edge on, absent below its lower one; all numbers are stated."""
     finding = _findings(_judge(classifier(abnormal_chest=probability)))["abnormal_chest"]
     assert (finding.presence, finding.probability, finding.operating_point) == (presence, probability, 0.5)
+    assert finding.band == (0.4, 0.6)
+    assert bool(finding.undecided) == (presence is Presence.INDETERMINATE)
     assert finding.caveats == ()
 
 

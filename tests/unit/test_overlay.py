@@ -91,11 +91,12 @@ def test_the_foot_says_whose_answer_is_whose_and_what_is_off_by_default(monkeypa
         Finding(name="lung_opacity", presence=Presence.PRESENT, probability=0.9991),
         Finding(name="covid19_pneumonia", presence=Presence.PRESENT, probability=0.75, caveats=("withheld",)),
     )
-    other = ModelResult(model=replace(MODEL, name="opacity"), findings=(replace(findings[0], probability=0.4),))
+    open_ = replace(findings[0], presence=Presence.INDETERMINATE, probability=0.4, band=(0.3, 0.6))
+    other = ModelResult(model=replace(MODEL, name="opacity"), findings=(open_,))
     result = ImageResult(source=SOURCE, view=View.PA, results=(ModelResult(model=MODEL, findings=findings), other))
     said = _texts(result, monkeypatch)
     assert said == [
-        "lung opacity by opacity: present 0.40",
+        "lung opacity by opacity: indeterminate 0.40, between 0.30 and 0.60",
         "appearance of COVID-19 pneumonia: present 0.75 (off by default)",
         "lung opacity by lungs: present over 0.99",
         "research use, not a medical device",

@@ -83,6 +83,11 @@ def test_numbers_carry_their_unit(value: float, unit: str, read: str) -> None:
             " Called indeterminate because most of it lies outside the lungs.",
         ),
         (
+            "lung_opacity",
+            {"presence": "indeterminate", "probability": 0.67, "undecided": [0.489747, 0.915]},
+            "Lung opacity: indeterminate (probability 0.67, between 0.49 and 0.92).",
+        ),
+        (
             "pneumothorax",
             {"presence": "present", "probability": 0.7, "sides": ["right", "left"]},
             "Pneumothorax: present, right and left (probability 0.70).",
