@@ -17,7 +17,7 @@ LONGEST = 200
 """Characters of an expression."""
 LARGEST = 1e9
 MOST = 1000
-"""Elements of a list."""
+"""Elements of a list, with those of the lists in it."""
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:#|::)\w+)*)")
 _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -81,8 +81,14 @@ def _combined(combine: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 
 def _bounded(value: Any) -> Any:
-    if isinstance(value, list) and len(value) <= MOST:
+    if isinstance(value, list):
+        if _count(value) > MOST:
+            raise NotArithmetic("it makes too long a list")
         return [_bounded(part) for part in value]
     if value is None or (isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST):
         return value
     raise NotArithmetic("it is more than numbers and lists of them")
+
+
+def _count(value: Any) -> int:
+    return sum(1 + _count(part) for part in value) if isinstance(value, list) else 0

@@ -20,6 +20,8 @@ from cxrnode.inference.arithmetic import NotArithmetic, calculate
 LARGEST = 1_000_000
 """Bytes. A configuration is a page of text; anything larger is not one."""
 DEEPEST = 32
+MOST = 10_000
+"""Values that a resolved value may hold."""
 SPECIAL_KEYS = ("_target_", "_desc_")
 """Of MONAI's special keys those that neither run nor skip anything."""
 
@@ -42,20 +44,23 @@ class Configuration:
 
 def read_configuration(path: Path) -> Configuration:
     """Read a JSON object. Raises NeedsOperator where the file is missing, too large, or not a JSON object."""
+    name = "/".join(path.parts[-3:])
+    if not path.is_file():  # a pipe would be waited for, a device has no end
+        raise refusal(_missing(path), name)
     try:
-        if path.stat().st_size > LARGEST:
-            raise refusal("the file is too large for a configuration", path.name)
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise refusal("the file is too large for a configuration", name)
+        text = raw.decode("utf-8")
         content = json.loads(text)
-    except FileNotFoundError as cause:
-        raise refusal(_missing(path), path.name) from cause
     except json.JSONDecodeError as cause:
-        raise refusal("the file cannot be read as JSON", f"{path.name}, line {cause.lineno}") from cause
+        raise refusal("the file cannot be read as JSON", f"{name}, line {cause.lineno}") from cause
     except (OSError, ValueError, RecursionError) as cause:
-        raise refusal("the file cannot be read as JSON", path.name) from cause
+        raise refusal("the file cannot be read as JSON", name) from cause
     if not isinstance(content, dict):
-        raise refusal("the file holds no JSON object", path.name)
-    return Configuration(file=path.name, text=text, content=content)
+        raise refusal("the file holds no JSON object", name)
+    return Configuration(file=name, text=text, content=content)
 
 
 def _missing(path: Path) -> str:
@@ -68,91 +73,104 @@ def resolve(configuration: Configuration, key: str) -> Any:
     """Give the value at `key` with every reference and every sum in it replaced.
 
     Raises NeedsOperator, with file and line, for an expression that is more than arithmetic (`$`), macros (`%`),
-    MONAI's keys that steer execution, an object inside another that is to be built, references that lead nowhere, and
-    references that lead in a circle.
+    MONAI's keys that steer execution, an object inside another that is to be built, and references that lead nowhere,
+    in a circle, or to more than MOST values.
     """
-    steps = _steps(configuration, key, ())
-    return _resolved(_value(configuration, steps), configuration, steps, DEEPEST, outermost=True)
+    return _Resolution(configuration).at(key)
 
 
-def _resolved(value: Any, root: Configuration, at: Steps, depth: int, *, outermost: bool = False) -> Any:
-    if depth == 0:
-        raise _refusal("references lead in a circle, or too deep", "", root, at)
-    if isinstance(value, str):
-        return _resolved_text(value, root, at, depth)
-    if isinstance(value, Mapping):
-        _refuse_special_keys(value, root, at, outermost=outermost)
-        return {key: _resolved(inner, root, (*at, key), depth - 1) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_resolved(inner, root, (*at, index), depth - 1) for index, inner in enumerate(value)]
-    return value
+@dataclass(slots=True)
+class _Resolution:
+    """One value being resolved. `left`: how many more it may hold, so that references cannot multiply."""
 
+    root: Configuration
+    left: int = MOST
 
-def _resolved_text(text: str, root: Configuration, at: Steps, depth: int) -> Any:
-    if text.startswith("%"):
-        raise _refusal("the configuration takes text from elsewhere", text, root, at)
-    if text.startswith("@"):
-        return _referred(text[1:], root, at, depth)
-    if not text.startswith("$"):
-        return text
-    try:
-        return calculate(text[1:], lambda key: _referred(key, root, at, depth))
-    except NotArithmetic as cause:
-        raise _refusal(f"the configuration holds an expression that is code: {cause}", text, root, at) from cause
+    def at(self, key: str) -> Any:
+        steps = self._steps(key, ())
+        return self._value(self._found(steps), steps, DEEPEST, outermost=True)
 
+    def _value(self, value: Any, at: Steps, depth: int, *, outermost: bool = False) -> Any:
+        self.left -= 1
+        if depth == 0 or self.left < 0:
+            raise self._refusal("references lead in a circle, too deep, or to too much", "", at)
+        if isinstance(value, str):
+            return self._text(value, at, depth)
+        if isinstance(value, Mapping):
+            self._refuse_special_keys(value, at, outermost=outermost)
+            return {key: self._value(inner, (*at, key), depth - 1) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._value(inner, (*at, index), depth - 1) for index, inner in enumerate(value)]
+        return value
 
-def _referred(key: str, root: Configuration, at: Steps, depth: int) -> Any:
-    steps = _steps(root, key, at)
-    return _resolved(_value(root, steps), root, steps, depth - 1)
-
-
-def _refuse_special_keys(value: Mapping[str, Any], root: Configuration, at: Steps, *, outermost: bool) -> None:
-    for key in value:
-        if key.startswith("_") and key not in SPECIAL_KEYS:
-            raise _refusal("the configuration has a key that steers execution", key, root, (*at, key))
-    if "_target_" in value and not outermost:
-        what = "the network is put together from other objects"
-        raise _refusal(what, str(value["_target_"]), root, (*at, "_target_"))
-
-
-def _steps(root: Configuration, key: str, at: Steps) -> Steps:
-    """Follow `a#0#b` from the root; MONAI writes `::` for `#` as well. `at` is where the reference stands."""
-    place: Any = root.content
-    steps: list[str | int] = []
-    for step in key.replace("::", "#").split("#"):
+    def _text(self, text: str, at: Steps, depth: int) -> Any:
+        if text.startswith("%"):
+            raise self._refusal("the configuration takes text from elsewhere", text, at)
+        if text.startswith("@"):
+            return self._referred(text[1:], at, depth)
+        if not text.startswith("$"):
+            return text
         try:
-            steps.append(int(step) if isinstance(place, list) else step)
-            place = place[steps[-1]]
-        except (KeyError, IndexError, ValueError, TypeError) as cause:
-            raise _refusal("a reference leads nowhere", key, root, at) from cause
-    return tuple(steps)
+            return calculate(text[1:], lambda key: self._referred(key, at, depth))
+        except NotArithmetic as cause:
+            raise self._refusal(f"the configuration holds an expression that is code: {cause}", text, at) from cause
 
+    def _referred(self, key: str, at: Steps, depth: int) -> Any:
+        steps = self._steps(key, at)
+        return self._value(self._found(steps), steps, depth - 1)
 
-def _value(root: Configuration, steps: Steps) -> Any:
-    place: Any = root.content
-    for step in steps:
-        place = place[step]
-    return place
+    def _refuse_special_keys(self, value: Mapping[str, Any], at: Steps, *, outermost: bool) -> None:
+        for key in value:
+            if key.startswith("_") and key not in SPECIAL_KEYS:
+                raise self._refusal("the configuration has a key that steers execution", key, (*at, key))
+        if "_target_" in value and not outermost:
+            what = "the network is put together from other objects"
+            raise self._refusal(what, str(value["_target_"]), (*at, "_target_"))
 
+    def _steps(self, key: str, at: Steps) -> Steps:
+        """Follow `a#0#b` from the root; MONAI writes `::` for `#` as well. `at` is where the reference stands."""
+        place: Any = self.root.content
+        steps: list[str | int] = []
+        for step in key.replace("::", "#").split("#"):
+            try:
+                steps.append(int(step) if isinstance(place, list) else step)
+                place = place[steps[-1]]
+            except (KeyError, IndexError, ValueError, TypeError) as cause:
+                raise self._refusal("a reference leads nowhere", key, at) from cause
+        return tuple(steps)
 
-def _refusal(happened: str, text: str, root: Configuration, at: Steps) -> NeedsOperator:
-    shown = text if len(text) <= 80 else f"{text[:80]}..."
-    return refusal(happened, f"{root.place(at)}: {shown}" if shown else root.place(at))
+    def _found(self, steps: Steps) -> Any:
+        place: Any = self.root.content
+        for step in steps:
+            place = place[step]
+        return place
+
+    def _refusal(self, happened: str, text: str, at: Steps) -> NeedsOperator:
+        shown = text if len(text) <= 80 else f"{text[:80]}..."
+        return refusal(happened, f"{self.root.place(at)}: {shown}" if shown else self.root.place(at))
 
 
 def refusal(happened: str, subject: str) -> NeedsOperator:
-    """Make the error for a bundle that cannot be used as it is."""
+    """Make the error for a bundle that cannot be used as it is; what would steer a terminal is not in it."""
     return NeedsOperator(
-        happened, operation="read bundle", subject=subject, hint="docs/operations.md, Bringing a model"
+        printable(happened),
+        operation="read bundle",
+        subject=printable(subject),
+        hint="docs/operations.md, Bringing a model",
     )
 
 
+def printable(text: str) -> str:
+    """Give text with a question mark for each character that would not be seen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _line(text: str, steps: Steps) -> int:
-    """Give the line on which a place of a JSON text begins: its key, where it has one."""
+    """Give the line on which a place of a JSON text begins, its key where it has one; or what would hold the place."""
     begins = value = _skip(text, 0)
     for step in steps:
-        found = {key: place for key, *place in _parts(text, value)}
-        begins, value = found[step]
+        found = {key: place for key, *place in _parts(text, value)} if text[value] in "{[" else {}
+        begins, value = found.get(step, (begins, value))
     return text.count("\n", 0, begins) + 1
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ def test_sums_of_numbers_lists_and_references_are_calculated(text: str, value: o
         "$9 ** 9 ** 9",
         "$[0] * 1000000000",
         "$[0] * 999 * 999",
+        "$[[[0] * 30] * 30] * 30",
+        "$[[]] * 999 + [[]] * 999",
         "$1e9 * 10",
         "$1 // 0",
         "$@widths * @widths",
@@ -129,6 +133,41 @@ def test_a_bundle_configured_in_yaml_says_what_to_do(tmp_path: Path) -> None:
     (bundle / INFERENCE).rename((bundle / INFERENCE).with_suffix(".yaml"))
     with pytest.raises(NeedsOperator, match="YAML; write it as JSON"):
         read_card(bundle)
+
+
+@pytest.mark.parametrize("form", ["{}", "$[{}]"])
+def test_references_that_multiply_are_refused(form: str) -> None:
+    """Each of eight levels names the one below ten times: a page of text would fill the memory."""
+    levels: dict[str, Any] = {"level0": [1] * 10}
+    for number in range(1, 9):
+        below = [f"@level{number - 1}"] * 10
+        levels[f"level{number}"] = below if form == "{}" else form.format(",".join(below))
+    with pytest.raises(NeedsOperator, match=r"too much|too long a list"):
+        resolve(configured(**levels), "level8")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_only_a_file_is_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    make(tmp_path / "metadata.json")
+    with pytest.raises(NeedsOperator, match="lacks a file"):
+        read_configuration(tmp_path / "metadata.json")
+
+
+def test_a_configuration_larger_than_a_page_is_refused(tmp_path: Path) -> None:
+    """Without reading it whole."""
+    with (tmp_path / "metadata.json").open("wb") as file:
+        file.truncate(1 << 34)
+    with pytest.raises(NeedsOperator, match="too large"):
+        read_configuration(tmp_path / "metadata.json")
+
+
+def test_a_refusal_says_which_bundle_and_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """A node reads several bundles; what stands in one may be written to clear the screen it is shown on."""
+    bundle = write_tiny_bundle(tmp_path / "strange")
+    (bundle / INFERENCE).write_text(json.dumps({"network_def": {"_target_": "UNet", "norm": "$\x1b[2J"}}, indent=1))
+    with pytest.raises(NeedsOperator, match=r"strange/configs/inference\.json, line 4: \$\?\[2J"):
+        Network.load(bundle)
 
 
 def test_broken_json_is_named_by_line(tmp_path: Path) -> None:
