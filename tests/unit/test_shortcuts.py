@@ -13,8 +13,9 @@ from cxrnode.inference.bundle import BundleCard
 from cxrnode.inference.card import FindingRule
 from cxrnode.inference.reading import answers
 from cxrnode.pixels.geometry import fit_letterbox, place, shrink
+from cxrnode.pixels.normalise import prepare
 from cxrnode.training.evaluation.answering import Answer
-from cxrnode.training.evaluation.disguises import add_border
+from cxrnode.training.evaluation.disguises import add_border, add_uneven_border
 from cxrnode.training.evaluation.shortcuts import changes, spoken, try_shortcuts
 from tests import crowds
 from tests.fakes.bundle import CHANNELS, write_tiny_bundle
@@ -78,6 +79,18 @@ def test_a_border_moves_no_outline_that_stays_on_the_patient(seed: int) -> None:
     seen[there] = film
     changed = changes(spoken(LUNG, outlined(film)), spoken(LUNG, outlined(seen), there))
     assert changed == {"right_lung found": False, "right_lung outline": False}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_uneven_border_is_not_taken_for_a_flat_frame(seed: int) -> None:
+    """The film in it is untouched, and what is shown to a network is more than the film."""
+    film = np.random.default_rng(9).uniform(0.1, 0.9, (300, 240)).astype(np.float32)
+    framed, there = add_uneven_border(film, np.random.default_rng(seed))
+    flat, same_place = add_border(film, np.random.default_rng(seed))
+    assert there == same_place and np.array_equal(framed[there], film)
+    uneven, even = (prepare(one, 64)[1].window for one in (framed, flat))
+    assert even.rows * even.cols < 1.03 * film.size
+    assert uneven.rows * uneven.cols > 0.5 * (film.size + framed.size)
 
 
 def test_a_model_with_a_finding_is_asked_for_it_and_not_for_its_outline() -> None:

@@ -52,6 +52,19 @@ def add_border(image: FloatArray, rng: Generator) -> tuple[FloatArray, Place]:
     return framed, (slice(top, top + rows), slice(left, left + cols))
 
 
+def add_uneven_border(image: FloatArray, rng: Generator) -> tuple[FloatArray, Place]:
+    """Put such a frame round the film that is not of one gray: it brightens or darkens on its way, and has grain.
+
+    What looks for a flat frame does not find this one.
+    """
+    framed, there = add_border(image, rng)
+    down, across = np.ogrid[0.0 : 1.0 : framed.shape[0] * 1j, 0.0 : 1.0 : framed.shape[1] * 1j]
+    grain = rng.uniform(0.0, 0.08) * rng.standard_normal(framed.shape)
+    uneven = np.clip(np.abs(framed - rng.uniform(0.1, 0.4) * (down + across) / 2 - grain), 0.0, 1.0)
+    uneven[there] = image
+    return uneven.astype(np.float32), there
+
+
 def resize(image: FloatArray, rng: Generator) -> tuple[FloatArray, Place]:
     """Shrink the film to the size of a public set and bring it back: what was fine is gone."""
     rows, cols = image.shape
@@ -72,6 +85,7 @@ def save_as_jpeg(image: FloatArray, rng: Generator) -> tuple[FloatArray, Place]:
 DISGUISES: Mapping[str, Callable[[FloatArray, Generator], tuple[FloatArray, Place]]] = {
     "burned-in markers": burn_markers,
     "borders": add_border,
+    "uneven borders": add_uneven_border,
     "resampling": resize,
     "JPEG": save_as_jpeg,
 }
