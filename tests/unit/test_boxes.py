@@ -227,15 +227,3 @@ def test_a_checkpoint_is_judged_by_the_boxes_that_the_node_would_choose(films: l
     assert len(node) == 5
     assert found.said.tolist() == [[box.left, box.top, box.right, box.bottom] for box in node]
     assert found.probabilities.tolist() == pytest.approx([box.probability for box in node])
-
-
-def test_every_recipe_of_this_model_builds_its_network() -> None:
-    """The recipes in the folder name a detector of the size they train on."""
-    from cxrnode.inference.network import build_network
-    from cxrnode.training.recipe import recipe_names
-
-    names = [name for name in recipe_names() if find_recipe(name).kind == "detection"]
-    assert "opacity" in names
-    for name in names:
-        recipe = find_recipe(name)
-        assert build_network(recipe.network).size == recipe.size

@@ -28,6 +28,7 @@ def test_every_recipe_builds_the_network_that_its_bundle_states(name: str) -> No
     corners = 4 if recipe.kind == "detection" else 0
     assert said.shape[1] == len(recipe.channels) + corners
     assert recipe.model == name.partition("-")[0]
+    assert getattr(network, "size", recipe.size) == recipe.size
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else() -> None:

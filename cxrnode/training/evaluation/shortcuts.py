@@ -8,23 +8,23 @@ finding of its own, whether it is found and where its outline lies. Films are di
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cxrnode.errors import NeedsOperator, Unsuitable
+from cxrnode.errors import Unsuitable
 from cxrnode.inference.bundle import BundleCard, Network
 from cxrnode.training.catalogue import read_catalogue
 from cxrnode.training.evaluation.answering import Answer, answer
 from cxrnode.training.evaluation.disguises import DISGUISES, WHOLE, Place
 from cxrnode.training.evaluation.estimate import Rate, rate
-from cxrnode.training.evaluation.examine import choose
+from cxrnode.training.evaluation.examine import choose, no_film
 from cxrnode.training.evaluation.overlap import Mask, dice
 from cxrnode.training.evaluation.questions import question_of
-from cxrnode.training.evaluation.report import markdown
+from cxrnode.training.evaluation.report import Tell, markdown
 from cxrnode.training.evaluation.segmentation import said_masks
 from cxrnode.training.example import Example, read_picture
 from cxrnode.training.films import pixel_aspect
@@ -39,7 +39,6 @@ SAME_OUTLINE = 0.95
 It leaves room for about twice what two readers disagree by who draw the same lung.
 """
 
-Tell = Callable[[dict[str, Any]], None]
 Verdicts = dict[str, str]
 
 
@@ -114,7 +113,7 @@ def try_shortcuts(
     network = Network.load(bundle, device, threads)
     chosen = _spread(choose(network.card, read_catalogue(data), part), most)
     if not chosen:
-        raise NeedsOperator(f"the data folder has no film for this model in its {part} part", subject=name)
+        raise no_film(name, part)
     changes: dict[tuple[str, str], list[tuple[Example, bool]]] = {}
     for number, example in enumerate(chosen, 1):
         for key, changed in _changes(network, example):
