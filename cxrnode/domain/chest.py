@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrnode.domain.finding import Mask, ModelIdentity
+from cxrnode.domain.measurement import LEAST_SHARE, cleaned
 from cxrnode.errors import Unsuitable
 
 LUNGS = ("right_lung", "left_lung")
@@ -68,6 +69,11 @@ class Chest:
         return all(bool(self.upright[label].any()) for label in LUNGS)
 
 
+def tidied(label: str, mask: Mask) -> Mask:
+    """Tidy a mask as what its label names is: a lung and a heart are in one place, a finding may be in several."""
+    return cleaned(mask, in_one_place=label in (*LUNGS, HEART))
+
+
 def chest_of(model: ModelIdentity, masks: Mapping[str, Mask], upright: Upright) -> Chest | None:
     """Give the chest in one model's tidied masks, None where it does not look for lungs.
 
@@ -107,6 +113,8 @@ def heart_on_right(chest: Chest) -> bool:
 def by_side(mask: Mask, chest: Chest | None) -> dict[str, Mask]:
     """Split an upright mask into what lies on the patient's right and left; a side with next to nothing is left out.
 
+    That is LEAST_PART of the mask, or too little of the picture to be looked at.
+
     A pixel belongs to the nearer lung; without both lungs, to its half of the picture.
     """
     if chest and chest.both_lungs:
@@ -115,8 +123,8 @@ def by_side(mask: Mask, chest: Chest | None) -> dict[str, Mask]:
         on_right = np.zeros_like(mask)
         on_right[:, : mask.shape[1] // 2] = True
     parts = dict(zip(SIDES, (mask & on_right, mask & ~on_right), strict=True))
-    least = LEAST_PART * np.count_nonzero(mask)
-    large = [side for side, part in parts.items() if part.any() and np.count_nonzero(part) >= least]
+    least = max(LEAST_PART * np.count_nonzero(mask), LEAST_SHARE * mask.size)
+    large = [side for side, part in parts.items() if np.count_nonzero(part) >= least]
     return {side: mask if len(large) == 1 else parts[side] for side in large}
 
 

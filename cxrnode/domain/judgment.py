@@ -23,6 +23,7 @@ from cxrnode.domain.chest import (
     chest_of,
     heart_on_right,
     hemithorax_share,
+    tidied,
 )
 from cxrnode.domain.finding import (
     Box,
@@ -35,7 +36,7 @@ from cxrnode.domain.finding import (
     Region,
     Score,
 )
-from cxrnode.domain.measurement import ChestMeasurements, Diameter, cleaned, measure_chest
+from cxrnode.domain.measurement import ChestMeasurements, Diameter, measure_chest
 from cxrnode.domain.selection import ImageFacts, View, is_child
 from cxrnode.errors import Unsuitable
 
@@ -161,7 +162,7 @@ def _tidied(prediction: Prediction, stated: Sequence[Finding]) -> dict[str, Mask
     scored = {score.finding for score in prediction.scores}
     shown = {finding.name for finding in stated if finding.presence is not Presence.ABSENT}
     wanted = ((label, mask) for label, mask in prediction.masks if label in shown or label not in scored)
-    return {label: np.ascontiguousarray(cleaned(mask)) for label, mask in wanted}
+    return {label: np.ascontiguousarray(tidied(label, mask)) for label, mask in wanted}
 
 
 def _result(

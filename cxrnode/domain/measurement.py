@@ -18,6 +18,16 @@ Mask = NDArray[np.bool_]
 KEPT_SHARE = 0.25
 """A part this large beside the largest is kept: a wire or a rib may cut a lung in two."""
 
+LEAST_SHARE = 0.0002
+"""A part that takes less of the picture is too small to be looked at: about a thousandth of a hemithorax.
+
+A tenth of the smallest pneumothorax (0.0020) that readers outlined on 47 whole films."""
+
+REACH = 1 / 6
+"""How far from its largest part a lung or a heart reaches, as a share of the picture's long side.
+
+What was drawn of lungs cut in two lay within 0.16; the air beside an arm, taken for lung, from 0.18 on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diameter:
@@ -50,28 +60,33 @@ class ChestMeasurements:
     calibrated: bool
 
 
-def cleaned(mask: Mask, kept_share: float = KEPT_SHARE) -> Mask:
-    """Keep the largest part of a mask, and parts of at least `kept_share` of its size, and fill holes.
+def cleaned(mask: Mask, *, in_one_place: bool = False) -> Mask:
+    """Keep the largest part of a mask, and parts that are large beside it, and fill holes; no part that is too small.
 
-    Parts join through edges, not corners; a hole is a background part that does not reach the picture's border.
+    Parts of what is `in_one_place` lie near the largest, too. Parts join through edges, not corners; a hole is a
+    background part that does not reach the picture's border.
     """
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     tidy = np.zeros_like(mask)
     if rows.size == 0:
         return tidy
     window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    tidy[window] = _without_holes(_large_parts(mask[window], kept_share))
+    reach = REACH * max(mask.shape) if in_one_place else np.inf
+    tidy[window] = _without_holes(_large_parts(mask[window], LEAST_SHARE * mask.size, reach))
     return tidy
 
 
-def _large_parts(mask: Mask, kept_share: float) -> Mask:
+def _large_parts(mask: Mask, least: float, reach: float) -> Mask:
+    """Keep the parts of `least` pixels and more that are large beside the largest, and within `reach` pixels of it."""
     from scipy import ndimage  # when it is first needed: the node's port opens before
 
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    # Of two parts of the same size with kept_share 1, the first in reading order stays.
-    chosen = sizes >= max(1.0, kept_share * sizes.max()) if kept_share < 1 else np.arange(sizes.size) == sizes.argmax()
+    chosen = sizes >= max(least, KEPT_SHARE * sizes.max())
+    if reach < np.inf and np.count_nonzero(chosen) > 1:
+        away = ndimage.distance_transform_edt(parts != sizes.argmax())
+        chosen &= ndimage.minimum(away, parts, range(sizes.size)) <= reach
     return np.asarray(chosen[parts])
 
 

@@ -13,7 +13,7 @@ from cxrnode.domain.finding import ModelIdentity, ModelResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.study import Instance
 
-FORMAT = 4
+FORMAT = 5
 """Counts the versions of what our objects look like: a change of a byte for the same input must change this."""
 
 

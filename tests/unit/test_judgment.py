@@ -122,6 +122,12 @@ def test_specks_and_holes_are_tidied_before_anything_is_said() -> None:
     assert np.array_equal(_judge(right=dirty).regions[0].mask, RIGHT)
 
 
+def test_air_far_from_the_lung_is_no_part_of_it() -> None:
+    """Between the arm and the chest there is air, too."""
+    air = _plane((105, 120), (40, 80))
+    assert np.array_equal(_judge(right=RIGHT | air).regions[0].mask, RIGHT)
+
+
 def test_a_model_that_says_no_lungs_at_all_is_only_relayed() -> None:
     """Plausibility is asked of models that look for lungs."""
     spot = _plane((5, 9), (5, 9))

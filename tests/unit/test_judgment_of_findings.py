@@ -153,6 +153,23 @@ def test_a_finding_without_a_pixel_stands_without_a_side() -> None:
     assert (result.findings[0].presence, result.findings[0].sides) == (Presence.PRESENT, ())
 
 
+def test_a_mask_too_small_to_be_looked_at_is_neither_drawn_nor_gives_a_side() -> None:
+    """Two of twelve thousand pixels; the finding follows its probability, as without a pixel."""
+    speck, more = plane((20, 22), (10, 11)), plane((20, 23), (10, 11))
+    result = _of(_judge(lungs(), pneumothorax(speck)), "pneumothorax")
+    assert (result.regions, result.measurements, result.leaning_on) == ((), (), ())
+    assert (result.findings[0].presence, result.findings[0].sides) == (Presence.PRESENT, ())
+    assert _of(_judge(lungs(), pneumothorax(more)), "pneumothorax").findings[0].sides == ("right",)
+
+
+def test_a_tip_too_small_to_be_looked_at_is_no_second_side() -> None:
+    """More than a quarter of the mask lies on the left: two pixels."""
+    crossing = plane((20, 21), (45, 52))
+    result = _of(_judge(lungs(), pneumothorax(crossing)), "pneumothorax")
+    assert result.findings[0].sides == ("right",)
+    assert np.array_equal(result.regions[0].mask, crossing)
+
+
 @pytest.mark.parametrize("stated", [("L", "F"), ("R", "F"), ("L", "H"), ("F", "L"), ("H", "R")])
 def test_a_pneumothorax_is_on_the_side_of_its_lung_however_the_film_lies(stated: tuple[str, str]) -> None:
     """Its size is its share of the lung and it together; the region is the stored mask, unchanged."""

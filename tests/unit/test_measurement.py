@@ -79,9 +79,19 @@ def test_cleaning_drops_specks_keeps_large_parts_and_fills_holes() -> None:
     assert np.array_equal(cleaned(holed | block(5, 100, 8, 103)), lung)
 
 
-def test_cleaning_with_a_share_of_one_keeps_a_single_part() -> None:
-    """A heart is one piece, even where two pieces are of the same size."""
-    assert np.array_equal(cleaned(RIGHT | LEFT, kept_share=1.0), RIGHT)
+@pytest.mark.parametrize(("rows", "kept"), [(4, True), (3, False)])
+def test_a_part_too_small_to_be_looked_at_goes_even_where_it_is_the_largest(rows: int, kept: bool) -> None:
+    """Under 0.0002 of a picture of 200 by 100 pixels, which are 4 of them."""
+    speck = block(50, 60, 50 + rows, 61, shape=(200, 100))
+    assert cleaned(speck).any() == kept
+
+
+@pytest.mark.parametrize(("gap", "kept"), [(20, True), (21, False)])
+def test_a_part_of_what_is_in_one_place_lies_near_the_largest(gap: int, kept: bool) -> None:
+    """Within a sixth of the long side, 20 of 120 pixels: air beside the arm is no lung. A finding may be anywhere."""
+    lung, other = block(10, 10, 60, 40), block(20, 39 + gap, 60, 59 + gap)
+    assert np.array_equal(cleaned(lung | other, in_one_place=True), lung | other if kept else lung)
+    assert np.array_equal(cleaned(lung | other), lung | other)
 
 
 def test_a_bay_that_reaches_the_border_is_no_hole() -> None:

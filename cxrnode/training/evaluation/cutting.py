@@ -1,7 +1,7 @@
 """Hides from which probability on a pixel belongs to a finding's mask.
 
-Promises the point, of a fixed few, at which the masks of the films that have the finding agree best with what somebody
-drew; the lowest of equals. Structures that everybody has are cut at the point that their card states.
+Promises the point, of a fixed few, at which the tidied masks of the films that have the finding agree best with what
+somebody drew; the lowest of equals. Structures that everybody has are cut at the point that their card states.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cxrnode.domain.chest import tidied
 from cxrnode.inference.bundle import BundleCard
 from cxrnode.pixels.geometry import restore
 from cxrnode.training.evaluation.answering import Answer
@@ -29,7 +30,7 @@ def agreement(card: BundleCard, example: Example, said: Answer) -> Agreement:
         truth = read_mask(example, channel) if is_drawn(example, channel) else np.zeros(0, dtype=np.bool_)
         if truth.any():
             film = restore(said.raw, said.letterbox)[card.channels.index(channel)]
-            found[channel] = tuple(dice(film >= point, truth) for point in POINTS)
+            found[channel] = tuple(dice(tidied(channel, film >= point), truth) for point in POINTS)
     return found
 
 

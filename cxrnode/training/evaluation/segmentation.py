@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrnode.domain.measurement import ChestMeasurements, Mask, cleaned, measure_chest
+from cxrnode.domain.chest import tidied
+from cxrnode.domain.measurement import ChestMeasurements, Mask, measure_chest
 from cxrnode.inference.bundle import BundleCard, Network
 from cxrnode.pixels.geometry import restore
 from cxrnode.training.evaluation.answering import Answer, answer
@@ -100,7 +101,8 @@ def said_masks(card: BundleCard, said: Answer) -> list[Mask]:
     if said.read.maps is None:
         raise ValueError(f"{card.name} gives no maps")
     maps = restore(said.read.maps, said.letterbox)
-    return [cleaned(plane >= point) for plane, point in zip(maps, card.thresholds, strict=True)]
+    cut = zip(card.channels, maps, card.thresholds, strict=True)
+    return [tidied(label, plane >= point) for label, plane, point in cut]
 
 
 def read_one(network: Network, example: Example) -> Reading:
