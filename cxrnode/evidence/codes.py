@@ -119,14 +119,11 @@ STRUCTURES: dict[str, Structure] = {
 NO_UNITS = Code("1", "UCUM", "no units")
 PERCENT = Code("%", "UCUM", "Percent")
 SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
-MILLIMETRE = Code("mm", "UCUM", "mm")
 
 _DIAMETERS = (
     ("Transverse cardiac diameter", _private("CARDDIAM", "Transverse cardiac diameter")),
     ("Transverse thoracic diameter", _private("THORDIAM", "Transverse thoracic diameter")),
 )
-_ASYMMETRY = _private("LUNGASYM", "Right-left asymmetry of lung area")
-_LUNG_SHARE = _private("LUNGSHARE", "Share of the lung area")
 _SHARE = _private("AREASHARE", "Area as share of the image")
 _HEMITHORAX_SHARE = _private("HEMITHORAXSHARE", "Area as share of the hemithorax")
 _CARDIOTHORACIC_RATIO = _private("CTR", "Cardiothoracic ratio")
@@ -139,12 +136,6 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
         title="Area", concept=Code("42798000", "SCT", "Area"), unit=SQUARE_MILLIMETRE, decimals=0
     ),
     ("area", "%"): Quantity(title="Area as share of the image", concept=_SHARE, unit=PERCENT, decimals=2),
-    ("lung_area_share", "%"): Quantity(
-        title="Share of the lung area",
-        concept=_LUNG_SHARE,
-        unit=PERCENT,
-        decimals=1,
-    ),
     ("hemithorax_share", "%"): Quantity(
         title="Area as share of the hemithorax (lung and pneumothorax)",
         concept=_HEMITHORAX_SHARE,
@@ -152,14 +143,10 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
         decimals=1,
     ),
     ("lung_asymmetry", "1"): Quantity(
-        title="Right-left asymmetry of lung area", concept=_ASYMMETRY, unit=NO_UNITS, decimals=3
-    ),
-    ("lung_asymmetry", "%"): Quantity(
-        title="Right-left asymmetry of lung area", concept=_ASYMMETRY, unit=PERCENT, decimals=1
-    ),
-    ("cardiac_diameter", "mm"): Quantity(title=_DIAMETERS[0][0], concept=_DIAMETERS[0][1], unit=MILLIMETRE, decimals=1),
-    ("thoracic_diameter", "mm"): Quantity(
-        title=_DIAMETERS[1][0], concept=_DIAMETERS[1][1], unit=MILLIMETRE, decimals=1
+        title="Right-left asymmetry of lung area",
+        concept=_private("LUNGASYM", "Right-left asymmetry of lung area"),
+        unit=NO_UNITS,
+        decimals=3,
     ),
 }
 

@@ -63,7 +63,6 @@ def test_standard_codes_are_those_of_the_standard():
         codes.ABNORMAL_STRUCTURE: standard.SCT.MorphologicallyAbnormalStructure,
         codes.OPACITY: standard.DCM.Opacity,
         codes.SQUARE_MILLIMETRE: standard.UCUM.SquareMillimeter,
-        codes.MILLIMETRE: standard.UCUM.Millimeter,
         codes.NO_UNITS: standard.UCUM.NoUnits,
         codes.PERCENT: standard.UCUM.Percent,
         codes.COMMENT: standard.DCM.Comment,
