@@ -14,9 +14,7 @@ The block `cxrnode`: name, licence, weights_sha256, and how the output is read (
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +34,8 @@ from cxrnode.inference.card import (
     read_own_block,
 )
 from cxrnode.inference.configuration import read_configuration, refusal, resolve
-from cxrnode.inference.network import build_network
+from cxrnode.inference.network import build_network, count_numbers
+from cxrnode.inference.weights import fill
 
 if TYPE_CHECKING:
     import torch
@@ -92,46 +91,72 @@ class BundleCard:
 def read_card(path: Path) -> BundleCard:
     """Read a bundle's card. Raises NeedsOperator where the folder is no bundle that this program can use."""
     metadata, inference = read_configuration(path / METADATA), read_configuration(path / INFERENCE)
-    try:
-        return _card(metadata.content, inference.content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
-        raise refusal(f"metadata.json lacks what the program needs ({cause})", path.name) from cause
+    with metadata.part("network_data_format", "inputs", "image") as image:
+        size = _input_size(image)
+    with metadata.part("network_data_format", "outputs", "pred") as output:
+        names = channel_names(output)
+    with metadata.part("cxrnode") as own:
+        said = read_own_block(own, names)
+        name, licence, sha256 = (str(own[word]) for word in ("name", "licence", "weights_sha256"))
+        _refuse_unseen(own)
+    with metadata.part() as whole:
+        form = whole["network_data_format"]
+        _refuse_unseen(whole["version"])
+        digest = _digest(
+            {"cxrnode": part_of_the_digest(own), "network_data_format": form, "inference": inference.content}
+        )
+        return BundleCard(
+            name=name,
+            version=str(whole["version"]),
+            digest=digest,
+            task=str(whole["task"]),
+            input_size=size,
+            channels=names,
+            operating_points=said.operating_points,
+            intended_use=str(whole["intended_use"]),
+            licence=licence,
+            metrics=dict(whole.get("eval_metrics", {})),
+            weights_sha256=sha256.lower(),
+            kind=said.kind,
+            groups=said.groups,
+            calibration=said.calibration,
+            findings=said.findings,
+            boxes=said.boxes,
+            enabled_by_default=said.enabled_by_default,
+            disabled_because=said.disabled_because,
+        )
 
 
-def _card(metadata: Mapping[str, Any], inference: Mapping[str, Any]) -> BundleCard:
-    own, form = metadata["cxrnode"], metadata["network_data_format"]
-    channels = form["outputs"]["pred"]["channel_def"]
-    names = tuple(str(channels[str(index)]) for index in range(int(form["outputs"]["pred"]["num_channels"])))
+def channel_names(output: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the names of an output's channels in order. Raises KeyError, TypeError or ValueError where one has none."""
+    named, count = output["channel_def"], output["num_channels"]
+    if not named or set(named) != {str(index) for index in range(len(named))} or count != len(named):
+        raise ValueError("channel_def names every channel from 0 to num_channels - 1")
+    names = tuple(str(named[str(index)]) for index in range(count))
+    _refuse_unseen(names)
     if len(set(names)) != len(names):
         raise ValueError("two channels have one name")
-    said = read_own_block(own, names)
-    return BundleCard(
-        name=str(own["name"]),
-        version=str(metadata["version"]),
-        digest=_digest({"cxrnode": part_of_the_digest(own), "network_data_format": form, "inference": inference}),
-        task=str(metadata["task"]),
-        input_size=_input_size(form["inputs"]["image"]),
-        channels=names,
-        operating_points=said.operating_points,
-        intended_use=str(metadata["intended_use"]),
-        licence=str(own["licence"]),
-        metrics=dict(metadata.get("eval_metrics", {})),
-        weights_sha256=str(own["weights_sha256"]).lower(),
-        kind=said.kind,
-        groups=said.groups,
-        calibration=said.calibration,
-        findings=said.findings,
-        boxes=said.boxes,
-        enabled_by_default=said.enabled_by_default,
-        disabled_because=said.disabled_because,
-    )
+    return names
 
 
 def _input_size(image: Mapping[str, Any]) -> int:
-    rows, cols = image["spatial_shape"]
-    if rows != cols or int(image["num_channels"]) != 1 or not 32 <= int(rows) <= 4096:
-        raise ValueError("the input must be one square gray picture")
-    return int(rows)
+    shape, channels = image["spatial_shape"], image["num_channels"]
+    sides = [side for side in shape if isinstance(side, int) and 32 <= side <= 4096]
+    if not (len(shape) == len(sides) == 2 and sides[0] == sides[1] and channels == 1):
+        wanted = "one square gray picture: num_channels 1, spatial_shape [S, S] with S from 32 to 4096"
+        raise ValueError(f"the input must be {wanted}; not {channels} and {shape}")
+    return sides[0]
+
+
+def _refuse_unseen(said: Any) -> None:
+    """Raise ValueError for a text with characters that would not be seen: it stands on terminals and in reports."""
+    if isinstance(said, str) and not said.isprintable():
+        raise ValueError(f"'{said}' has characters that would not be seen")
+    if isinstance(said, list | tuple):
+        for part in said:
+            _refuse_unseen(part)
+    if isinstance(said, Mapping):
+        _refuse_unseen([*said.keys(), *said.values()])
 
 
 def _digest(parts: Mapping[str, Any]) -> str:
@@ -148,10 +173,13 @@ def verify(path: Path) -> BundleCard:
 
 def checked_weights(path: Path, card: BundleCard) -> bytes:
     """Read the weights whole, so that what is hashed is what is loaded."""
+    file, name = path / WEIGHTS, f"{path.name}/{WEIGHTS}"
+    if not file.is_file():
+        raise refusal("the bundle lacks a file", name)
     try:
-        content = (path / WEIGHTS).read_bytes()
+        content = file.read_bytes()
     except OSError as cause:
-        raise refusal("the bundle's weights cannot be read", f"{path.name}/{WEIGHTS}") from cause
+        raise refusal("the bundle's weights cannot be read", name) from cause
     found = hashlib.sha256(content).hexdigest()
     if found != card.weights_sha256:
         raise ModelAltered(
@@ -161,6 +189,15 @@ def checked_weights(path: Path, card: BundleCard) -> bytes:
             hint="put the released bundle back, or see docs/operations.md, Pinning new weights",
         )
     return content
+
+
+def check_size(path: Path) -> None:
+    """Refuse a network that is larger than its weights' file, before memory is taken for it. Raises NeedsOperator."""
+    configuration = read_configuration(path / INFERENCE)
+    place = configuration.place((NETWORK, "_target_"))
+    count, most = count_numbers(resolve(configuration, NETWORK), place=place), (path / WEIGHTS).stat().st_size
+    if count > most:
+        raise refusal(f"the network has {count} numbers, and its weights' file {most} bytes", place)
 
 
 class Network:
@@ -188,7 +225,7 @@ class Network:
         if threads is not None:
             torch.set_num_threads(threads)
         module = build_network(definition, place=configuration.place((NETWORK, "_target_")))
-        _fill(module, content, card)
+        fill(module, content, f"{path.name}/{WEIGHTS}")
         if torch.device(device).type == "cuda":
             _forbid_autotuning()
         # torch's annotations know memory_format only beside a tensor.
@@ -225,20 +262,6 @@ class Network:
 def torch_type(device: str) -> str:
     """Give the kind of a torch device string: `cuda:1` is cuda."""
     return device.partition(":")[0]
-
-
-def _fill(module: torch.nn.Module, content: bytes, card: BundleCard) -> None:
-    """Load a state dict, and nothing but tensors; half precision becomes the network's own.
-
-    MONAI's CheckpointSaver may have put it under the key `model`.
-    """
-    import torch
-
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        module.load_state_dict(state["model"] if set(state) == {"model"} else state)
-    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, EOFError) as cause:
-        raise refusal("the weights do not fit the network, or hold more than tensors", card.name) from cause
 
 
 def _forbid_autotuning() -> None:

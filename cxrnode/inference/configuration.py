@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ class Configuration:
     def place(self, steps: Steps) -> str:
         """Name a place for people: file and line."""
         return f"{self.file}, line {_line(self.text, steps)}"
+
+    @contextmanager
+    def part(self, *steps: str) -> Iterator[Any]:
+        """Give a part. What is raised inside because the part makes no sense becomes NeedsOperator, with its line."""
+        try:
+            yield _found(self.content, steps)
+        except KeyError as cause:
+            raise refusal(f"{cause} is missing", self.place(steps)) from cause
+        except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError) as cause:
+            raise refusal(f"it cannot be used: {cause}", self.place(steps)) from cause
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -88,7 +99,7 @@ class _Resolution:
 
     def at(self, key: str) -> Any:
         steps = self._steps(key, ())
-        return self._value(self._found(steps), steps, DEEPEST, outermost=True)
+        return self._value(_found(self.root.content, steps), steps, DEEPEST, outermost=True)
 
     def _value(self, value: Any, at: Steps, depth: int, *, outermost: bool = False) -> Any:
         self.left -= 1
@@ -117,7 +128,7 @@ class _Resolution:
 
     def _referred(self, key: str, at: Steps, depth: int) -> Any:
         steps = self._steps(key, at)
-        return self._value(self._found(steps), steps, depth - 1)
+        return self._value(_found(self.root.content, steps), steps, depth - 1)
 
     def _refuse_special_keys(self, value: Mapping[str, Any], at: Steps, *, outermost: bool) -> None:
         for key in value:
@@ -139,15 +150,15 @@ class _Resolution:
                 raise self._refusal("a reference leads nowhere", key, at) from cause
         return tuple(steps)
 
-    def _found(self, steps: Steps) -> Any:
-        place: Any = self.root.content
-        for step in steps:
-            place = place[step]
-        return place
-
     def _refusal(self, happened: str, text: str, at: Steps) -> NeedsOperator:
         shown = text if len(text) <= 80 else f"{text[:80]}..."
         return refusal(happened, f"{self.root.place(at)}: {shown}" if shown else self.root.place(at))
+
+
+def _found(place: Any, steps: Steps) -> Any:
+    for step in steps:
+        place = place[step]
+    return place
 
 
 def refusal(happened: str, subject: str) -> NeedsOperator:
@@ -163,6 +174,12 @@ def refusal(happened: str, subject: str) -> NeedsOperator:
 def printable(text: str) -> str:
     """Give text with a question mark for each character that would not be seen."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def reason(cause: Exception) -> str:
+    """Give another library's error in one line."""
+    first = next(iter(str(cause).splitlines()), "")
+    return f"{type(cause).__name__}: {first[:200]}"
 
 
 def _line(text: str, steps: Steps) -> int:

@@ -11,7 +11,7 @@ from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from cxrnode.errors import NeedsOperator
+from cxrnode.inference.configuration import reason, refusal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,30 +48,35 @@ def build_network(definition: Mapping[str, Any], *, place: str = "") -> nn.Modul
     Raises NeedsOperator where `_target_` is not in the table or its arguments do not fit.
     """
     if not isinstance(definition, Mapping):
-        raise _refusal("the bundle defines no network", place)
+        raise refusal("the bundle defines no network", place)
     target = str(definition.get("_target_", ""))
     shown = f"{place}: {target}" if place else target
     constructor = _allowed(target, shown)
     arguments = {key: value for key, value in definition.items() if not key.startswith("_")}
     if arguments.get(FETCHES):
-        raise _refusal("the network asks for pretrained weights from elsewhere", shown)
+        raise refusal("the network asks for pretrained weights from elsewhere", shown)
     if FETCHES in signature(constructor).parameters:
         arguments[FETCHES] = False  # MONAI's EfficientNetBN fetches unless it is told not to
     try:
         return constructor(**arguments)
-    except (TypeError, ValueError, KeyError) as cause:
-        raise _refusal("the network cannot be built from its arguments", shown) from cause
+    except MemoryError:
+        raise
+    except Exception as cause:
+        raise refusal(f"the network cannot be built from its arguments ({reason(cause)})", shown) from cause
+
+
+def count_numbers(definition: Mapping[str, Any], *, place: str = "") -> int:
+    """Count the numbers in a network's state dict without taking memory for them. Raises as `build_network`."""
+    import torch
+
+    with torch.device("meta"):
+        module = build_network(definition, place=place)
+    return sum(tensor.numel() for tensor in module.state_dict().values())
 
 
 def _allowed(target: str, shown: str) -> Callable[..., nn.Module]:
     module, _, name = target.rpartition(".")
     if name not in ALLOWED or module not in ("", ALLOWED[name]):
-        raise _refusal("the bundle names a network that is not allowed", shown)
+        raise refusal("the bundle names a network that is not allowed", shown)
     constructor: Callable[..., nn.Module] = getattr(import_module(ALLOWED[name]), name)
     return constructor
-
-
-def _refusal(happened: str, subject: str) -> NeedsOperator:
-    return NeedsOperator(
-        happened, operation="build network", subject=subject, hint="docs/operations.md, Bringing a model"
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 from cxrnode.errors import ModelAltered, NeedsOperator
-from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS, Network, read_card, verify
+from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS, Network, check_size, read_card, verify
 from cxrnode.inference.card import Kind
 from cxrnode.inference.configuration import Configuration, read_configuration, resolve
 from cxrnode.inference.engine import depends_on_threads
@@ -39,6 +41,12 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def pin(bundle: Path) -> None:
     found = hashlib.sha256((bundle / WEIGHTS).read_bytes()).hexdigest()
     edit(bundle / METADATA, lambda content: content["cxrnode"].update(weights_sha256=found))
+
+
+def saved(held: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(held, file)
+    return file.getvalue()
 
 
 def pictures(count: int, size: int = 64) -> np.ndarray:
@@ -88,11 +96,64 @@ def test_weights_that_run_code_when_unpickled_are_refused(bundle: Path, tmp_path
     assert not (tmp_path / "trapped").exists()
 
 
-def test_weights_of_another_network_are_refused(bundle: Path) -> None:
-    """A state dict must fit exactly."""
-    edit(bundle / INFERENCE, lambda content: content["network_def"].update(features=[8, 8, 8, 8, 8, 16]))
-    with pytest.raises(NeedsOperator, match="do not fit"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda net: net.update(features=[8, 8, 8, 8, 8, 16]), r"upcat_1.*weight is \(8, 16, 3, 3\), not \(16, 16, 3"),
+        (lambda net: net.update(_target_="UNet", channels=[8, 8], strides=[2], features=None), "built"),
+        (lambda net: net.update(norm="batch"), r"they lack conv_0\.conv_0\.adn\.N\.num_batches_tracked"),
+        (lambda net: net.update(norm="layer"), "built"),
+        (lambda net: net.update(norm=["instance", {"affine": False}]), r"it has no conv_0\.conv_0\.adn\.N\.bias"),
+    ],
+)
+def test_weights_of_another_network_are_refused(
+    bundle: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    """A state dict must fit exactly; whoever brought it reads where it does not."""
+    edit(bundle / INFERENCE, lambda content: change(content["network_def"]))
+    with pytest.raises(NeedsOperator, match=said):
         Network.load(bundle)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"\x80\x02.",
+        b"\x80\x02X\x05\x00\x00\x00\xff\xff\xff\xff\xff.",
+        saved([torch.zeros(2)]),
+        saved({"model": 3}),
+        saved({"epoch": 1, "model": {}}),
+    ],
+)
+def test_weights_that_are_no_state_dict_are_refused(bundle: Path, content: bytes) -> None:
+    """Whatever the file holds, the operator reads a sentence and no traceback."""
+    (bundle / WEIGHTS).write_bytes(content)
+    pin(bundle)
+    with pytest.raises(NeedsOperator, match=r"small/models/model\.pt: the weights are no state dict"):
+        Network.load(bundle)
+
+
+def test_weights_that_would_grow_are_refused(bundle: Path) -> None:
+    """torch.save stores; a compressed file of a page may hold more than there is memory."""
+    with zipfile.ZipFile(bundle / WEIGHTS) as stored:
+        parts = {entry: stored.read(entry) for entry in stored.namelist()}
+    with zipfile.ZipFile(bundle / WEIGHTS, "w", zipfile.ZIP_DEFLATED) as compressed:
+        for name, part in parts.items():
+            compressed.writestr(name, part + b"\0" * 100_000)
+    pin(bundle)
+    with pytest.raises(NeedsOperator, match="the file is compressed"):
+        Network.load(bundle)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_weights_are_a_file(bundle: Path, make: Callable[[Path], None]) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    (bundle / WEIGHTS).unlink()
+    make(bundle / WEIGHTS)
+    with pytest.raises(NeedsOperator, match=r"small/models/model\.pt: the bundle lacks a file"):
+        verify(bundle)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +167,11 @@ def test_weights_of_another_network_are_refused(bundle: Path) -> None:
         (lambda net: net.update(_target_="os.system"), "not allowed"),
         (lambda net: net.update(_target_="monai.networks.nets.AHNet"), "not allowed"),
         (lambda net: net.update(_target_="evil.UNet"), "not allowed"),
-        (lambda net: net.update(colour="red"), "cannot be built"),
+        (lambda net: net.update(colour="red"), r"cannot be built .*unexpected keyword argument 'colour'"),
+        (lambda net: net.update(features=[-8] * 6), r"cannot be built .*negative"),
+        (lambda net: net.update(features=[1_000_000_000] * 6), "cannot be built"),
+        (lambda net: net.update(spatial_dims=7), "cannot be built"),
+        (lambda net: net.pop("_target_"), "not allowed"),
     ],
 )
 def test_a_configuration_that_would_run_anything_else_is_refused(
@@ -156,6 +221,14 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     """An empty folder gives an error with a hint, not a traceback of a missing file."""
     with pytest.raises(NeedsOperator, match="lacks a file"):
         read_card(tmp_path)
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_made(bundle: Path) -> None:
+    """Else a line of text takes all memory there is."""
+    check_size(bundle)
+    edit(bundle / INFERENCE, lambda content: content["network_def"].update(features=[20_000] * 6))
+    with pytest.raises(NeedsOperator, match=r"the network has \d{11} numbers, and its weights' file \d{5} bytes"):
+        check_size(bundle)
 
 
 def test_digest_follows_what_changes_an_answer_and_nothing_else(bundle: Path) -> None:
