@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrnode.cli.app import STOPPED, Json, app, say, say_aside, say_json, say_table, settings
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import REASONS
 from cxrnode.errors import NeedsOperator
 
 if TYPE_CHECKING:

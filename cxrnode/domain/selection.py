@@ -13,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cxrnode.domain.reasons import CAVEATS as CAVEATS
-from cxrnode.domain.reasons import REASONS as REASONS
-from cxrnode.domain.reasons import SMALLEST_SIDE, Reason
+from cxrnode.domain.reasons import REASONS, SMALLEST_SIDE, Reason
 
 CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
 DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"

@@ -10,8 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from cxrnode.domain.identity import StudyUID
+from cxrnode.domain.reasons import REASONS
 from cxrnode.domain.routing import route
-from cxrnode.domain.selection import REASONS, NotSuitable, select
+from cxrnode.domain.selection import NotSuitable, select
 from cxrnode.domain.study import Instance, is_due
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Clock, Ledger, Verdict

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cxrnode.domain.delivery import Destination, Geometry
 from cxrnode.domain.finding import ImageResult, ModelResult, RefusedImage, StudyResult
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import REASONS
 from cxrnode.domain.study import Instance
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Archive, Claim, Composer, EvidenceObject, KeptEvidence

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import REASONS
 from cxrnode.ledger.views import InstanceView
 
 _MEASURED = (

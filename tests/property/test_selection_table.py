@@ -5,11 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxrnode.domain.reasons import CAVEATS, REASONS
 from cxrnode.domain.selection import (
-    CAVEATS,
     CR_STORAGE,
     DX_FOR_PRESENTATION,
-    REASONS,
     SECONDARY_CAPTURE,
     ImageFacts,
     Suitable,

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from cxrnode.domain.reasons import CAVEATS, REASONS
 from cxrnode.domain.selection import (
     ADULT_FROM,
-    CAVEATS,
     CR_STORAGE,
     DX_FOR_PRESENTATION,
     DX_FOR_PROCESSING,
-    REASONS,
     SECONDARY_CAPTURE,
     ImageFacts,
     NotSuitable,
