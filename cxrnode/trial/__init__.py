@@ -18,8 +18,9 @@ import pydicom
 
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.outline import outline
-from cxrnode.inference.bundle import BundleCard, Network, verify
+from cxrnode.inference.bundle import BundleCard, Network, check_size, verify
 from cxrnode.inference.card import Kind
+from cxrnode.inference.configuration import reason
 from cxrnode.inference.reading import answers
 from cxrnode.inference.shelf import check_room, put
 from cxrnode.phantom import Opacity, Pneumothorax, Radiograph, Side, write
@@ -107,12 +108,13 @@ def _check_form(card: BundleCard, path: Path) -> None:
     """Run the network once on chance and read what it gives as the node would: the form has to be the card's."""
     chance = np.random.default_rng(1).random((card.input_size, card.input_size), dtype=np.float32)
     picture, letterbox = prepare(chance, card.input_size, 1.0)
+    check_size(path)
     network = Network.load(path)
     try:
         said = network.predict(picture[None, None])[0]
         answers(card, said, letterbox)
-    except (ValueError, RuntimeError, TypeError, IndexError) as cause:
-        happened = f"the network does not give what metadata.json says ({str(cause).splitlines()[0][:200]})"
+    except Exception as cause:
+        happened = f"the network does not give what metadata.json says ({reason(cause)})"
         raise NeedsOperator(happened, operation="models add", subject=card.name, hint=_HINT) from cause
     if not np.isfinite(said).all():
         raise NeedsOperator("the network gives what is no number", operation="models add", subject=card.name)

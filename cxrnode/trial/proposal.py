@@ -9,28 +9,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from cxrnode.domain.selection import REASONS
+from cxrnode.domain.reasons import REASONS
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes
-from cxrnode.inference.bundle import BundleCard
+from cxrnode.inference.bundle import BundleCard, channel_names
 from cxrnode.inference.card import FindingRule, Kind, labels_of
+from cxrnode.inference.configuration import Configuration
 
 POINT = 0.5
 TOP_SHARE = 0.002
 """Share of a map's pixels, the highest ones, whose mean is the image-level probability of a segmentation."""
+BACKGROUND = "background"
+"""The channel of a softmax that says none of the others; a bundle of the Model Zoo often has it."""
 NOT_CHOSEN = "nothing: proposed when the bundle was added, not measured"
 OFF = "added at this site: name it in models.enabled once you have looked at what it writes"
 _HINT = "docs/operations.md, Bringing a model"
 
 
-def proposed(metadata: Mapping[str, Any], *, name: str, licence: str, sha256: str, kind: Kind | None) -> dict[str, Any]:
+def proposed(metadata: Configuration, *, name: str, licence: str, sha256: str, kind: Kind | None) -> dict[str, Any]:
     """Give a block for a bundle of this metadata; `kind` where the metadata does not tell.
 
     Raises NeedsOperator where the kind cannot be told, the output is not described, or a label has no coded concept.
     """
-    output = _output(metadata)
-    chosen = kind or _kind(output)
-    labels = labels_of(chosen, _channels(output))
+    with metadata.part("network_data_format", "outputs", "pred") as output:
+        chosen = kind or _kind(output)
+        labels = labels_of(chosen, channel_names(output))
+    if BACKGROUND in labels:
+        happened = f"the output is read as a sigmoid for each channel, and no channel '{BACKGROUND}' is stated"
+        raise NeedsOperator(happened, operation="models add", subject=name, hint=_HINT)
     block: dict[str, Any] = {"name": name, "licence": licence, "weights_sha256": sha256, "kind": chosen}
     if chosen != "classification":
         block["operating_points"] = dict.fromkeys(labels, POINT)
@@ -65,23 +71,6 @@ def _check_finding(rule: FindingRule) -> None:
     """A gate's findings are reasons not to analyse; any other is written."""
     if rule.name not in REASONS:
         codes.abnormality(rule.name)
-
-
-def _output(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        output: Mapping[str, Any] = metadata["network_data_format"]["outputs"]["pred"]
-        return output
-    except (KeyError, TypeError) as cause:
-        happened = "metadata.json does not describe the output (network_data_format.outputs.pred)"
-        raise NeedsOperator(happened, operation="models add", hint=_HINT) from cause
-
-
-def _channels(output: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return tuple(str(output["channel_def"][str(index)]) for index in range(int(output["num_channels"])))
-    except (KeyError, TypeError, ValueError) as cause:
-        happened = "metadata.json does not name every output channel (num_channels, channel_def)"
-        raise NeedsOperator(happened, operation="models add", hint=_HINT) from cause
 
 
 def _kind(output: Mapping[str, Any]) -> Kind:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from cxrnode.errors import NeedsOperator
 from cxrnode.inference.bundle import INFERENCE, METADATA, WEIGHTS
 from cxrnode.inference.card import Kind
-from cxrnode.inference.configuration import read_configuration
+from cxrnode.inference.configuration import printable, read_configuration, reason
 from cxrnode.trial.proposal import proposed, switched_off
 
 _HINT = "docs/operations.md, Bringing a model"
@@ -47,13 +47,12 @@ def staged(source: Path, folder: Path, *, name: str, kind: Kind | None) -> Itera
     if not _NAME.fullmatch(name):
         raise _refused("a bundle's name has letters, digits, '_', '.' and '-' only", name, "give another --name")
     licence = _checked_layout(source)
-    work = folder / f".adding-{os.getpid()}"
     try:
-        work.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder))
     except OSError as error:
-        raise _refused(
-            f"{error.strerror}", str(work), "models.folder has to be a folder that you can write to"
-        ) from error
+        hint = "models.folder has to be a folder that you can write to"
+        raise _refused(f"{error.strerror}", str(folder), hint) from error
     try:
         _copy(source, work / name, licence)
         block, made = _own_block(work / name, name, kind)
@@ -63,43 +62,55 @@ def staged(source: Path, folder: Path, *, name: str, kind: Kind | None) -> Itera
 
 
 def _checked_layout(source: Path) -> Path:
-    """Check that the files of a bundle are there; give the licence file."""
+    """Check that the files of a bundle are there, and are its own; give the licence file."""
     if not source.is_dir():
         raise _refused("no such folder", str(source), "unpack the bundle, and name its folder")
-    for part in (METADATA, INFERENCE, WEIGHTS):
-        # A configuration that is missing as JSON is told by read_configuration, which knows of YAML.
-        if part.suffix == ".json":
-            read_configuration(source / part)
-        elif not (source / part).is_file():
-            raise _refused("the bundle lacks a file", str(part), _HINT)
-    licences = sorted(path for path in source.iterdir() if _LICENCE.fullmatch(path.name) and path.is_file())
-    if not licences or not licences[0].read_text(encoding="utf-8", errors="replace").strip():
+    licences = sorted(path for path in source.iterdir() if _LICENCE.fullmatch(path.name))
+    strange = [path for path in _copied(source, licences) if path.is_symlink() or _is_special(path)]
+    if strange:
+        what = "the bundle holds a link, a pipe or a device"
+        raise _refused(what, str(strange[0].relative_to(source)), "put the file itself in its place")
+    for part in (METADATA, INFERENCE):
+        read_configuration(source / part)  # knows of YAML, and says so where the file is missing
+    if not (source / WEIGHTS).is_file():
+        raise _refused("the bundle lacks a file", str(WEIGHTS), _HINT)
+    if not licences or not _first_line(licences[0]):
         raise _refused("the bundle says nothing of its licence", "LICENSE", "ask whoever made it, and put it in")
     return licences[0]
 
 
+def _copied(source: Path, licences: Sequence[Path]) -> Iterator[Path]:
+    """Give what is copied from a bundle, or would be."""
+    for part in (source / "configs", source / "docs"):
+        yield from (part, *part.rglob("*"))
+    yield from (source / WEIGHTS.parent, source / WEIGHTS, *licences)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
 def _copy(source: Path, target: Path, licence: Path) -> None:
     """Copy what a node and its people read: no scripts, no other weights."""
-    parts = [source / "configs", source / "docs"]
-    links = [path for part in parts for path in (part, *part.rglob("*")) if path.is_symlink()]
-    links += [path for path in (licence, source / WEIGHTS, source / WEIGHTS.parent) if path.is_symlink()]
-    if links:
-        raise _refused("the bundle holds a link", str(links[0].relative_to(source)), "put the file itself in its place")
-    for part in parts:
-        if part.is_dir():
-            shutil.copytree(part, target / part.name)
-    (target / WEIGHTS).parent.mkdir(parents=True)
-    shutil.copyfile(source / WEIGHTS, target / WEIGHTS)
-    shutil.copyfile(licence, target / "LICENSE")
+    try:
+        for part in ("configs", "docs"):
+            if (source / part).is_dir():
+                shutil.copytree(source / part, target / part)
+        (target / WEIGHTS).parent.mkdir(parents=True)
+        shutil.copyfile(source / WEIGHTS, target / WEIGHTS)
+        shutil.copyfile(licence, target / "LICENSE")
+    except OSError as error:
+        raise _refused("the bundle cannot be copied", str(source), reason(error)) from error
 
 
 def _own_block(path: Path, name: str, kind: Kind | None) -> tuple[dict[str, Any], bool]:
     """Give the copy a block `cxrnode` that names it and keeps it off; the weights' pin stays where there is one."""
-    metadata = dict(read_configuration(path / METADATA).content)
+    configuration = read_configuration(path / METADATA)
+    metadata = configuration.content
     made = "cxrnode" not in metadata
     if made:
         sha256 = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
-        block = proposed(metadata, name=name, licence=_first_line(path / "LICENSE"), sha256=sha256, kind=kind)
+        block = proposed(configuration, name=name, licence=_first_line(path / "LICENSE"), sha256=sha256, kind=kind)
     elif isinstance(metadata["cxrnode"], dict):
         block = {**metadata["cxrnode"], "name": name, **switched_off()}
     else:
@@ -109,8 +120,10 @@ def _own_block(path: Path, name: str, kind: Kind | None) -> tuple[dict[str, Any]
 
 
 def _first_line(licence: Path) -> str:
-    lines = (line.strip() for line in licence.read_text(encoding="utf-8", errors="replace").splitlines())
-    return next(line for line in lines if line)[:64]
+    """Give the first line with a word, as far as it may stand in a card; empty where there is none."""
+    with licence.open(encoding="utf-8", errors="replace") as text:
+        lines = (line.strip() for line in text.read(10_000).splitlines())
+        return printable(next((line for line in lines if line), "")[:64])
 
 
 def _refused(happened: str, subject: str, hint: str) -> NeedsOperator:

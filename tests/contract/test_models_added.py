@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from cxrnode.errors import CxrnodeError, ModelAltered, NeedsOperator
 from cxrnode.evidence.codes import UnknownConcept
-from cxrnode.inference.bundle import METADATA
+from cxrnode.inference.bundle import METADATA, Network
 from cxrnode.inference.shelf import bundles_in
 from cxrnode.node import enabled_models
 from cxrnode.settings import Settings, load
@@ -105,6 +106,29 @@ def _unpinned(folder: Path) -> None:
     _changed(folder / METADATA, lambda content: content.update(cxrnode=block))
 
 
+def _device(folder: Path) -> None:
+    (folder / INFERENCE).unlink()
+    (folder / INFERENCE).symlink_to("/dev/zero")
+
+
+def _pipe(folder: Path) -> None:
+    (folder / "docs").mkdir()
+    os.mkfifo(folder / "docs" / "page")
+
+
+def _huge(folder: Path) -> None:
+    _changed(folder / INFERENCE, lambda content: content["network_def"].update(features=[20_000] * 6))
+
+
+def _undescribed(folder: Path) -> None:
+    _changed(folder / METADATA, lambda content: content["network_data_format"].pop("outputs"))
+
+
+def _background(folder: Path) -> None:
+    output = {"num_channels": 2, "channel_def": {"0": "background", "1": "right_lung"}}
+    _changed(folder / METADATA, lambda content: content["network_data_format"]["outputs"]["pred"].update(output))
+
+
 def _formless(folder: Path) -> None:
     _changed(folder / METADATA, lambda content: content["network_data_format"]["outputs"]["pred"].pop("format"))
 
@@ -118,6 +142,11 @@ def _formless(folder: Path) -> None:
         (_linked, NeedsOperator, "docs/secret: the bundle holds a link"),
         (_unpinned, ModelAltered, "pinned is 000000000000"),
         (_formless, NeedsOperator, "say which with --kind"),
+        (_device, NeedsOperator, "configs/inference.json: the bundle holds a link"),
+        (_pipe, NeedsOperator, "docs/page: the bundle holds a link, a pipe or a device"),
+        (_huge, NeedsOperator, r"inference.json, line 3: the network has \d+ numbers"),
+        (_undescribed, NeedsOperator, r"metadata.json, line \d+: 'outputs' is missing"),
+        (_background, NeedsOperator, "a sigmoid for each channel, and no channel 'background'"),
     ],
 )
 def test_what_is_wrong_with_a_bundle_is_named_and_nothing_is_left_of_it(
@@ -145,6 +174,35 @@ def test_labels_and_form_are_what_evidence_can_state(
     source = _zoo(tmp_path / "zoo" / "air", labels, outputs=outputs)
     with pytest.raises(error, match=said), candidate(in_force, source, name="air") as tried:
         tried.run(tmp_path / "shown")
+
+
+def test_a_kind_that_the_output_is_not_is_refused(in_force: Settings, tmp_path: Path) -> None:
+    """A detection's last channels are corners."""
+    source = _zoo(tmp_path / "zoo" / "air")
+    said = "the last channels of a detection are left"
+    with pytest.raises(NeedsOperator, match=said), candidate(in_force, source, name="air", kind="detection"):
+        pass
+
+
+def test_a_network_that_fails_without_a_word_is_refused(
+    in_force: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An assertion has no text, and a network that gives several maps has no shape."""
+
+    def fails(network: Network, batch: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Network, "predict", fails)
+    source = _zoo(tmp_path / "zoo" / "air")
+    with candidate(in_force, source, name="air") as tried, pytest.raises(NeedsOperator, match="AssertionError"):
+        tried.run(tmp_path / "shown")
+
+
+def test_what_a_killed_trial_left_is_in_nobodys_way(in_force: Settings, tmp_path: Path) -> None:
+    """In a container the next one has the same process number."""
+    (in_force.models.folder / f".adding-{os.getpid()}").mkdir()
+    with candidate(in_force, _zoo(tmp_path / "zoo" / "air"), name="air") as tried:
+        assert tried.bundle.made
 
 
 def test_a_bundle_that_was_not_tried_is_not_put_there(in_force: Settings, tmp_path: Path) -> None:
