@@ -50,7 +50,7 @@ def build_network(definition: Mapping[str, Any], *, place: str = "") -> nn.Modul
     if not isinstance(definition, Mapping):
         raise refusal("the bundle defines no network", place)
     target = str(definition.get("_target_", ""))
-    shown = f"{place}: {target}" if place else target
+    shown = ": ".join(part for part in (place, target) if part)
     constructor = _allowed(target, shown)
     arguments = {key: value for key, value in definition.items() if not key.startswith("_")}
     if arguments.get(FETCHES):

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cxrnode.inference.configuration import reason, refusal
+from cxrnode.inference.configuration import refusal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,33 +32,31 @@ def _state(content: bytes, name: str) -> Mapping[str, Tensor]:
     import torch
 
     try:
-        _refuse_compressed(content)
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        state = state["model"] if set(state) == {"model"} else state
-        _refuse_all_but_tensors(state)
+        compressed = _unpacked_size(content) > len(content)
+        state = None if compressed else torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as cause:
-        what = f"the weights are no state dict, or hold more than tensors ({reason(cause)})"
-        raise refusal(what, name) from cause
-    return state  # type: ignore[no-any-return]
-
-
-def _refuse_compressed(content: bytes) -> None:
-    """torch.save only stores: what is longer unpacked may be of any size."""
-    file = io.BytesIO(content)
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > len(content):
-                raise ValueError("the file is compressed")
-
-
-def _refuse_all_but_tensors(state: Mapping[str, object]) -> None:
-    import torch
-
+    except Exception as cause:  # not in torch's words: they tell how to load what may run code
+        raise refusal("the weights are no state dict, or hold more than tensors", name) from cause
+    if compressed:
+        raise refusal("the weights' file is compressed: save the state dict again", name)
+    if isinstance(state, dict) and set(state) == {"model"}:
+        state = state["model"]
+    if not isinstance(state, dict):
+        raise refusal("the weights are no state dict", name)
     for key, held in state.items():
-        if not isinstance(held, torch.Tensor):
-            raise TypeError(f"{key} is no tensor")
+        if not isinstance(key, str) or not isinstance(held, torch.Tensor):
+            raise refusal(f"the weights hold more than tensors by name ({key}): save the state dict alone", name)
+    return state
+
+
+def _unpacked_size(content: bytes) -> int:
+    """Give the bytes that a file of torch.save unpacks to: it only stores, so what was compressed may be of any size."""
+    file = io.BytesIO(content)
+    if not zipfile.is_zipfile(file):
+        return 0  # the form of before PyTorch 1.6, no archive
+    with zipfile.ZipFile(file) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _misfit(network: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

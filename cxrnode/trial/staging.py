@@ -65,7 +65,7 @@ def _checked_layout(source: Path) -> Path:
     """Check that the files of a bundle are there, and are its own; give the licence file."""
     if not source.is_dir():
         raise _refused("no such folder", str(source), "unpack the bundle, and name its folder")
-    licences = sorted(path for path in source.iterdir() if _LICENCE.fullmatch(path.name))
+    licences = sorted(path for path in source.iterdir() if _LICENCE.fullmatch(path.name) and not path.is_dir())
     strange = [path for path in _copied(source, licences) if path.is_symlink() or _is_special(path)]
     if strange:
         what = "the bundle holds a link, a pipe or a device"

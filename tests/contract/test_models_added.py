@@ -96,6 +96,11 @@ def _unlicensed(folder: Path) -> None:
     (folder / "LICENSE").unlink()
 
 
+def _folder(folder: Path) -> None:
+    (folder / "LICENSE").unlink()
+    (folder / "LICENSE").mkdir()
+
+
 def _linked(folder: Path) -> None:
     (folder / "docs").mkdir()
     (folder / "docs" / "secret").symlink_to("/etc/hostname")
@@ -139,6 +144,7 @@ def _formless(folder: Path) -> None:
         (_forbidden, NeedsOperator, r"inference.json, line 3: os.system: the bundle names a network that is not"),
         (_expression, NeedsOperator, r"inference.json, line 6"),
         (_unlicensed, NeedsOperator, "says nothing of its licence"),
+        (_folder, NeedsOperator, "says nothing of its licence"),
         (_linked, NeedsOperator, "docs/secret: the bundle holds a link"),
         (_unpinned, ModelAltered, "pinned is 000000000000"),
         (_formless, NeedsOperator, "say which with --kind"),
