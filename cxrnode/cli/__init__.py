@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from cxrnode.cli.app import app
+from cxrnode.cli.app import app, say_aside
 from cxrnode.errors import CxrnodeError, SettingsInvalid
 
 __all__ = ["app", "main"]
@@ -31,8 +31,8 @@ def main() -> None:
     try:
         app()
     except SettingsInvalid as error:
-        sys.stderr.write(f"cxrnode: settings: {error}\n")
+        say_aside(f"cxrnode: settings: {error}")
         sys.exit(2)
     except CxrnodeError as error:
-        sys.stderr.write(f"cxrnode: {error}\n")
+        say_aside(f"cxrnode: {error}")
         sys.exit(1)

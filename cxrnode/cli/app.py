@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,12 +63,17 @@ def settings() -> Settings:
 
 def say(text: str = "") -> None:
     """Print a line for a person, or for a script."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{_seen(text)}\n")
 
 
 def say_aside(text: str) -> None:
     """Print a line beside the output, on standard error."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{_seen(text)}\n")
+
+
+def _seen(text: str) -> str:
+    """Give text without what would steer a terminal: a page or a file name may come from somebody else's bundle."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "?", text)
 
 
 def say_json(document: Any) -> None:

@@ -205,11 +205,11 @@ COMMENT = Code("121106", "DCM", "Comment")
 
 
 def plain(text: str, longest: int = 64) -> str:
-    """Give text of a foreign bundle as ASCII without backslashes, at most as long as its value may be (LO: 64).
+    """Give text of a foreign bundle as ASCII to be seen, no backslash, at most as long as its value may be (LO: 64).
 
     It stands beside the source's text, under whatever character set that is written in.
     """
-    return text.encode("ascii", "replace").decode("ascii").replace("\\", "/")[:longest]
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text[:longest]).replace("\\", "/")
 
 
 def structure(label: str) -> Structure:

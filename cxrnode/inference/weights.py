@@ -51,7 +51,7 @@ def _state(content: bytes, name: str) -> Mapping[str, Tensor]:
 
 
 def _unpacked_size(content: bytes) -> int:
-    """Give the bytes that a file of torch.save unpacks to: it only stores, so what was compressed may be of any size."""
+    """Give the bytes that weights unpack to: torch.save only stores, what was compressed may be of any size."""
     file = io.BytesIO(content)
     if not zipfile.is_zipfile(file):
         return 0  # the form of before PyTorch 1.6, no archive

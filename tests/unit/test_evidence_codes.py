@@ -120,3 +120,9 @@ def test_every_finding_that_a_shipped_model_states_has_a_coded_concept():
     for name in stated - set(REFUSALS):
         assert codes.abnormality(name).title
     assert set(REFUSALS) <= REASONS.keys()
+
+
+def test_text_of_a_bundle_is_written_as_it_would_be_seen():
+    """An escape would change the character set of what follows, a backslash make two values of one."""
+    assert codes.plain("1.0\x1b$B\n\\é\ud800") == "1.0?$B?/??"
+    assert codes.plain("x" * 100) == "x" * 64
