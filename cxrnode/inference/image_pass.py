@@ -1,9 +1,9 @@
 """One pass over one image: from its kept file to what the models said of it.
 
 Hides the order of the steps and where the side and the shape of the source come back. Promises that a file is decoded
-once however many models look at it, that a network sees the picture with its columns running to the patient's left and
-its rows to the feet, that masks come back on the source's own stored rows and columns, and that bad content is an
-answer (a Failure) and never an exception. No step here depends on another image.
+once however many models look at it, and prepared once for all of one size, that a network sees the picture with its
+columns running to the patient's left and its rows to the feet, that masks come back on the source's own stored rows and
+columns, and that bad content is an answer (a Failure) and never an exception. No step here depends on another image.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -88,6 +89,7 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
     orientation = from_header(stored.header)
     upright = orientation.apply(shown)
     aspect = _pixel_aspect(stored.header)
+    feed = cache(partial(_feed, upright, 1 / aspect if orientation.turned else aspect))
     fed: dict[str, Fed] = {}
     failed: dict[str, Failure] = {}
     for name in request.models:
@@ -95,14 +97,14 @@ def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
             failed[name] = Failure(code="model_failed", detail="the model is not loaded")
             continue
         try:
-            fed[name] = _feed(upright, models[name].card.input_size, 1 / aspect if orientation.turned else aspect)
+            fed[name] = feed(models[name].card.input_size)
         except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
             failed[name] = failure_of(error)
     preview = preview_of(shown) if request.preview else None
     return Prepared(models=request.models, orientation=orientation, fed=fed, failed=failed, preview=preview)
 
 
-def _feed(upright: FloatArray, size: int, aspect: float) -> Fed:
+def _feed(upright: FloatArray, aspect: float, size: int) -> Fed:
     picture, letterbox = prepare(upright, size, aspect)
     return Fed(picture=picture, letterbox=letterbox)
 

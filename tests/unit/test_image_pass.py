@@ -16,6 +16,8 @@ from cxrnode.inference.engine import Engine
 from cxrnode.inference.image_pass import FloatArray, Model, failure_of, finish_image, prepare_image
 from cxrnode.phantom import Phantom, Radiograph, write
 from cxrnode.pixels.decode import StoredPixels, decode
+from cxrnode.pixels.geometry import Letterbox
+from cxrnode.pixels.normalise import prepare
 from cxrnode.ports import Request
 from tests.fakes.card import card
 
@@ -138,6 +140,22 @@ def test_file_is_decoded_once_for_all_its_models(tmp_path: Path, monkeypatch: py
     answer = passed(ask(path, "one", "two"), engine(model("one"), model("two")))
     assert [said.model.name for said in answer.predictions] == ["one", "two"]
     assert decoded == [path]
+
+
+def test_a_picture_is_prepared_once_for_all_models_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equalising a whole film costs more than many a network; two models of one size are fed the same picture."""
+    path, _ = made(tmp_path)
+    sizes: list[int] = []
+
+    def counting(upright: FloatArray, size: int, aspect: float) -> tuple[FloatArray, Letterbox]:
+        sizes.append(size)
+        return prepare(upright, size, aspect)
+
+    monkeypatch.setattr(image_pass, "prepare", counting)
+    first, second = Scripted(), Scripted()
+    passed(ask(path, "one", "two"), engine(model("one", first), model("two", second)))
+    assert sizes == [SIZE]
+    assert np.array_equal(first.fed[0], second.fed[0])
 
 
 def test_models_that_were_not_asked_do_not_run(tmp_path: Path) -> None:
