@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,10 +33,13 @@ def list_models(json: Json = False) -> None:
         say_json(listed)
         return
     rows = [
-        (one["name"], one["version"], one["kind"], "yes" if one["enabled"] else "no", one["digest"][:12], _remark(one))
+        (one["name"], one["version"], one["kind"], "yes" if one["enabled"] else "no", one["digest"][:12], _finds(one))
         for one in listed
     ]
-    say_table(f"Models in {in_force.folder}", ("name", "version", "kind", "enabled", "digest", "findings"), rows)
+    say_table(f"Models in {in_force.folder}", ("name", "version", "kind", "enabled", "digest", "finds"), rows)
+    for one in listed:
+        for remark in _remarks(one):
+            say(f"{one['name']} {remark}")
 
 
 @models.command()
@@ -86,15 +89,18 @@ def _listed(name: str, folder: Path, enabled: str | Sequence[str]) -> dict[str, 
         return {"name": name, "version": "", "kind": "", "enabled": named, "digest": "", "unreadable": str(error)}
 
 
-def _remark(listed: Mapping[str, Any]) -> str:
-    """Give what a person is told of a bundle: what it finds, what it withholds, why it is off."""
+def _finds(listed: Mapping[str, Any]) -> str:
+    return ", ".join(listed.get("findings") or listed.get("labels", ()))
+
+
+def _remarks(listed: Mapping[str, Any]) -> Iterator[str]:
+    """Say why a bundle cannot be read, why it is off, and why it withholds a finding."""
     if "unreadable" in listed:
-        return f"cannot be read: {listed['unreadable']}"
-    said = [f"{name} (withheld)" if why else name for name, why in listed["findings"].items()]
-    lines = [", ".join(said or listed["labels"])]
+        yield f"cannot be read: {listed['unreadable']}"
+        return
     if not listed["enabled"]:
-        lines.append(f"off: {listed['disabled_because'] or 'not in models.enabled'}")
-    return "\n".join(lines)
+        yield f"is off: {listed['disabled_because'] or 'not in models.enabled'}"
+    yield from (f"withholds {finding}: {why}" for finding, why in listed["findings"].items() if why)
 
 
 def _brief(name: str, card: BundleCard, enabled: str | Sequence[str]) -> dict[str, Any]:

@@ -238,6 +238,20 @@ def test_models_are_listed_shown_and_verified(shell: Shell, tiny: Callable[[], P
     assert "tiny" in shell("models", "list")
 
 
+def test_the_list_of_models_says_in_one_line_why_one_is_off_and_another_cannot_be_read(
+    shell: Shell, tiny: Callable[[], Path]
+) -> None:
+    """Below the table, where a reason is not broken into a column's width."""
+    folder = tiny()
+    write_tiny_bundle(folder.parent / "other")
+    (folder.parent / "torn" / "configs").mkdir(parents=True)
+    (folder.parent / "torn" / "configs" / "metadata.json").write_text("{")
+    said = shell("models", "list").splitlines()
+    assert "other is off: not in models.enabled" in said
+    assert any(line.startswith("torn cannot be read: ") for line in said)
+    assert not any(line.startswith("tiny is off") for line in said)
+
+
 def test_altered_weights_do_not_verify(shell: Shell, tiny: Callable[[], Path]) -> None:
     """One bit is enough: exit code 1, and which model it is."""
     _alter(tiny())
