@@ -122,7 +122,7 @@ def test_pictures_that_a_page_shows_are_there_and_small(card: BundleCard) -> Non
 
 
 def test_what_failed_a_shortcut_is_off() -> None:
-    """A failed disguise stands in bold on a page; its model does not run by default, nor does one that misses its aims."""
+    """A failed disguise stands in bold on a page; its model is off, and so is the one that misses its aims alone."""
     failed = {name for name in NAMES if re.search(r"\*\*0\.\d+\*\* \[|\| \*\*no\*\* \|", text(name))}
     assert failed == {"classifier", "pneumothorax"}
     off = {name for name in NAMES if not read_card(MODELS / name).enabled_by_default}
