@@ -104,7 +104,7 @@ def _side(
 
 def _label(picture: Image.Image, box: Box, at: tuple[float, float]) -> None:
     """Write what a box shows above its upper side, or inside where there is no room above."""
-    size = max(12, picture.width // 40)
+    size = _size(picture)
     row = at[1] - size if at[1] > 2 * size else at[1] + size
     _write(picture, (at[0], row), f"{_name(box.label)} {likelihood(box.probability)}", _COLOURS.get(box.label, _OTHER))
 
@@ -119,11 +119,28 @@ def _caption(picture: Image.Image, result: ImageResult) -> None:
     """Write what is not ruled out, the ratio and the intended use at the foot: no apex is hidden by a word."""
     ratios = [m.value for one in result.results for m in one.measurements if m.name == "cardiothoracic_ratio"]
     text = " · ".join([f"CTR {ratio:.2f}" for ratio in ratios] + ["research use, not a medical device"])
-    size = max(12, picture.width // 40)
-    for number, (finding, by) in enumerate(reversed([*_open(result)]), start=1):
-        row = picture.height - size - number * 1.3 * size
-        _write(picture, (picture.width / 2, row), _stated(finding, by), _COLOURS.get(finding.name, _OTHER))
-    _write(picture, (picture.width / 2, picture.height - size), text, _LINE)
+    size = _size(picture)
+    said = [(_stated(finding, by), _COLOURS.get(finding.name, _OTHER)) for finding, by in _open(result)]
+    lines = [(line, colour) for words, colour in [*said, (text, _LINE)] for line in _broken(picture, words)]
+    for below, (line, colour) in zip(reversed(range(len(lines))), lines, strict=True):
+        _write(picture, (picture.width / 2, picture.height - size - below * 1.3 * size), line, colour)
+
+
+def _broken(picture: Image.Image, text: str) -> list[str]:
+    """Break a text between words into lines that the picture has room for; a longer word has a line of its own."""
+    pen, size = ImageDraw.Draw(picture), _size(picture)
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and pen.textlength(longer, font_size=size) <= picture.width - size:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _size(picture: Image.Image) -> int:
+    return max(12, picture.width // 40)
 
 
 def _open(result: ImageResult) -> Iterator[tuple[Finding, str]]:
@@ -143,7 +160,7 @@ def _stated(finding: Finding, by: str) -> str:
 
 def _write(picture: Image.Image, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
     """Write with its middle at `at`, or as near to it as the whole text stays in the picture."""
-    size = max(12, picture.width // 40)
+    size = _size(picture)
     pen = ImageDraw.Draw(picture)
     half = pen.textlength(text, font_size=size) / 2 + size // 4
     at = (max(half, min(at[0], picture.width - half)), max(size, min(at[1], picture.height - size)))

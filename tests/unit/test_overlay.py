@@ -94,26 +94,34 @@ def test_the_foot_says_whose_answer_is_whose_and_what_is_off_by_default(monkeypa
     open_ = replace(findings[0], presence=Presence.INDETERMINATE, probability=0.4, band=(0.3, 0.6))
     other = ModelResult(model=replace(MODEL, name="opacity"), findings=(open_,))
     result = ImageResult(source=SOURCE, view=View.PA, results=(ModelResult(model=MODEL, findings=findings), other))
-    said = _texts(result, monkeypatch)
-    assert said == [
-        "lung opacity by opacity: indeterminate 0.40, between 0.30 and 0.60",
-        "appearance of COVID-19 pneumonia: present 0.75 (off by default)",
+    statements = [
         "lung opacity by lungs: present over 0.99",
+        "appearance of COVID-19 pneumonia: present 0.75 (off by default)",
+        "lung opacity by opacity: indeterminate 0.40, between 0.30 and 0.60",
         "research use, not a medical device",
     ]
+    assert [text for text, *_ in _texts(result, monkeypatch, cols=1000)] == statements
+    narrow = _texts(result, monkeypatch, cols=240)
+    assert " ".join(text for text, *_ in narrow) == " ".join(statements)
+    assert len(narrow) > len(statements)
+    assert all(left >= 0 and right <= 240 for _, left, right, _ in narrow), "no line is cut off at the edge"
+    rows = [row for *_, row in narrow]
+    assert rows == sorted(set(rows)), "one below the other"
 
 
-def _texts(result: ImageResult, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give what is written on the picture, in the order of writing; it is written all the same."""
-    said: list[str] = []
+def _texts(result: ImageResult, monkeypatch: pytest.MonkeyPatch, cols: int) -> list[tuple[str, float, float, float]]:
+    """Give what is written on a picture of so many columns: text, left and right end, row. It is written, too."""
+    said: list[tuple[str, float, float, float]] = []
     write = ImageDraw.ImageDraw.text
 
     def heard(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, **style: object) -> None:
-        said.append(text)
+        left, _, right, _ = pen.textbbox(at, text, font_size=style["font_size"], anchor="mm")  # type: ignore[arg-type]
+        said.append((text, left, right, at[1]))
         write(pen, at, text, **style)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", heard)
-    _drawn(result)
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageDraw.ImageDraw, "text", heard)
+        _drawn(result, (400, cols))
     return said
 
 
