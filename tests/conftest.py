@@ -6,6 +6,7 @@ A peer or a folder that is not there skips the test and says why; with --require
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +19,12 @@ from tests import peers
 
 _SMALL = 128
 """Rows and columns of a radiograph where nothing depends on its size."""
+
+
+def pytest_configure() -> None:
+    """Give SIGINT back its meaning where a shell started the tests in the background: what they start inherits it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
