@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import Delivery, Destination, Geometry
 from cxrnode.domain.finding import ImagePrediction, ModelResult, StudyResult
 from cxrnode.domain.identity import StudyUID
@@ -136,6 +137,32 @@ class EvidenceObject:
     source: str
     model: str
     encoded: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An evidence object before its bytes: its UID says already all that it will state (law 4)."""
+
+    kind: Kind
+    line: str
+    """What the ledger files it under: the kind, for a report its line (`Choice.report_line`)."""
+    sop_class_uid: str
+    sop_instance_uid: str
+    source: str
+    """SOP Instance UID of its source; empty for what is of the whole study."""
+    model: str
+    compose: Callable[[], bytes]
+    """Gives the whole DICOM file. Raises NeedsOperator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportLink:
+    """What a kept report says of its place in its line: its own class and number, and which report it follows."""
+
+    sop_class_uid: str
+    revision: int
+    predecessor: str
+    predecessor_class: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

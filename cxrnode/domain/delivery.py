@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.identity import AETitle
 
 
@@ -68,9 +69,23 @@ class Geometry(StrEnum):
     STRICT = "strict"
 
 
+class RejectionNotes(StrEnum):
+    """When a destination is sent a note that rejects what it was sent before (IHE IOCM)."""
+
+    NEVER = "never"
+    RETRACTION = "retraction"
+    """With an operator's retraction."""
+    ALWAYS = "always"
+    """Also when a later analysis takes the place of an earlier one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A configured AE that gets evidence. `not_analysed` asks for SRs that only say why nothing was analysed."""
+    """A configured AE that gets evidence. `not_analysed` asks for SRs that only say why nothing was analysed.
+
+    `objects`: what it is to get. `report_classes`: the first that it takes is written. `fallback`: whether something
+    else goes in place of what it does not take.
+    """
 
     name: str
     ae_title: AETitle
@@ -79,6 +94,10 @@ class Destination:
     commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
     geometry: Geometry = Geometry.VIEWER
     not_analysed: bool = False
+    objects: tuple[Kind, ...] = (Kind.SEG, Kind.SR)
+    report_classes: tuple[ReportClass, ...] = tuple(ReportClass)
+    fallback: bool = True
+    rejection_notes: RejectionNotes = RejectionNotes.RETRACTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

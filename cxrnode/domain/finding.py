@@ -188,13 +188,23 @@ class RefusedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StudyResult:
-    """What the report of a study states. `refused` holds candidates only, in the order of their UIDs."""
+    """What the report of a study states. `refused` holds candidates only, in the order of their UIDs.
+
+    A retraction states nothing else: `retraction` is a key of RETRACTIONS, `retracted` the sources whose results are
+    taken back, and there are neither images nor refused ones.
+    """
 
     study_uid: str
     images: tuple[ImageResult, ...]
     refused: tuple[RefusedImage, ...] = ()
     predecessor: str = ""
     """SOP Instance UID of the report that this one follows."""
+    predecessor_class: str = ""
+    """Its SOP Class UID; empty where it is that of this report."""
+    revision: int = 1
+    """How many reports of this line there are with this one."""
+    retraction: str = ""
+    retracted: tuple[Instance, ...] = ()
 
 
 def summary_of(result: ModelResult) -> dict[str, Any]:

@@ -58,6 +58,23 @@ REASONS: dict[str, Reason] = {
     ),
 }
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction:
+    """Why results are taken back. `unsafe`: they must not be shown to anybody (IHE IOCM: for patient safety)."""
+
+    text: str
+    unsafe: bool
+
+
+RETRACTIONS: dict[str, Retraction] = {
+    "wrong_result": Retraction(text="they are wrong", unsafe=True),
+    "wrong_patient": Retraction(text="the images are not of this patient", unsafe=True),
+    "test": Retraction(text="they were made to test the node", unsafe=False),
+    "superseded": Retraction(text="a later analysis took their place", unsafe=False),
+}
+"""The sentence that a reader gets after "The results were taken back, because"."""
+
 CAVEATS: dict[str, str] = {
     "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
     "view_unstated": "The view is not stated; a frontal view is assumed",
