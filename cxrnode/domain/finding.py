@@ -206,6 +206,12 @@ class StudyResult:
     retraction: str = ""
     retracted: tuple[Instance, ...] = ()
 
+    @property
+    def sources(self) -> tuple[Instance, ...]:
+        """Every image that is spoken of, in the order of their UIDs."""
+        spoken_of = (*(i.source for i in self.images), *(r.source for r in self.refused), *self.retracted)
+        return tuple(sorted(spoken_of, key=lambda source: source.uid))
+
 
 def summary_of(result: ModelResult) -> dict[str, Any]:
     """Give what a table or a script shows of a result: values by name, rounded as they are printed."""

@@ -45,6 +45,7 @@ REASONS: dict[str, Reason] = {
     "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
     "no_model": Reason(text="no model is enabled for its source", candidate=True),
     "model_failed": Reason(text="the model failed on it", candidate=True),
+    "retracted": Reason(text="its results were taken back", candidate=True),
     "child": Reason(
         text="the patient is a child, or looks like one; the models were trained on adults", candidate=True
     ),

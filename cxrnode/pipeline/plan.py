@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import Destination
 from cxrnode.domain.job import RetryPolicy
 from cxrnode.domain.routing import Rule
@@ -24,6 +25,8 @@ class Plan:
     delivery_lease_seconds: float
     commitment_wait_seconds: float
     """How long an N-EVENT-REPORT may take before commitment is asked for again."""
+    objects: tuple[Kind, ...] = (Kind.SEG, Kind.SR)
+    """What is composed where no destination gets it."""
     preview: bool = False
     state_withheld: bool = False
     """Whether findings that a card withholds are stated all the same, each saying so."""
