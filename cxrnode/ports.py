@@ -349,18 +349,19 @@ class Composer(Protocol):
         ...
 
     def report(
-        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
+        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[str]]
     ) -> EvidenceObject:
-        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: kept SEGs by source UID.
+        """Compose the SR of a study, under `report_uid(study, segmentations)`.
 
-        Its UID is `report_uid(study, <the SOP Instance UIDs of those SEGs>)`.
+        `paths`: kept sources by row; `segmentations` by source UID: the SEGs of the source's results, in their order.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreResult:
-    """What became of one C-STORE: `error` is None where the peer took it (0x0000 or a warning 0xBxxx)."""
+    """What became of one C-STORE: `error` is None where the peer took it (0x0000 or a warning 0xBxxx), ClassNotAccepted
+    where another kind of object may go in its place."""
 
     delivery: Delivery
     status: int
@@ -372,6 +373,10 @@ class Peer(Protocol):
 
     def echo(self, destination: Destination) -> None:
         """C-ECHO. Raises AssociationLost, or NeedsOperator when it is refused."""
+        ...
+
+    def accepted(self, destination: Destination) -> frozenset[str]:
+        """Give the SOP classes, of those that the node writes, that the destination takes. Raises as `echo` does."""
         ...
 
     def store(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> Sequence[StoreResult]:

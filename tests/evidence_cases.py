@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import (
     Box,
     Finding,
@@ -185,6 +186,19 @@ def _classified() -> tuple[Finding, ...]:
         Finding(name=name, presence=presence, probability=0.25, operating_point=0.5, caveats=caveats)
         for name, presence, caveats in said
     )
+
+
+def segmentations_of(study: StudyResult, **author: str) -> dict[str, list[str]]:
+    """The UIDs of the SEGs of a study's results, by source UID, as the line hands them to a report."""
+    writer = composer(**author)
+    return {
+        image.source.uid: [
+            writer.segmentation_uid(image.source, result, Geometry.VIEWER)
+            for result in image.results
+            if any(region.mask.any() for region in result.regions)
+        ]
+        for image in study.images
+    }
 
 
 def case(folder: Path, **changes: object) -> Case:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxrnode import __version__
+from cxrnode.domain.capability import REPORT_CLASSES, ReportClass
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import ModelResult, StudyResult
 from cxrnode.domain.study import Instance
@@ -42,10 +43,8 @@ class EvidenceComposer:
 
     @property
     def report_class_uid(self) -> str:
-        """SOP Class UID of the reports it writes."""
-        from cxrnode.evidence import report as reports
-
-        return reports.SOP_CLASS_UID
+        """SOP Class UID of the reports it writes unless another is asked for."""
+        return REPORT_CLASSES[ReportClass.COMPREHENSIVE]
 
     def predecessor_of(self, report: Path) -> str:
         """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
@@ -77,23 +76,32 @@ class EvidenceComposer:
             encoded=encoded(built, self.author.software_version),
         )
 
-    def report_uid(self, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
+    def report_uid(
+        self,
+        study: StudyResult,
+        segmentations: Mapping[str, Sequence[str]],
+        report_class: ReportClass = ReportClass.COMPREHENSIVE,
+    ) -> str:
         """Give the SOP Instance UID that `report` would write."""
         from cxrnode.evidence import report as reports
 
-        return reports.report_uid(self.author, study, segmentations)
+        return reports.report_uid(self.author, study, segmentations, report_class)
 
     def report(
-        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
+        self,
+        study: StudyResult,
+        paths: Mapping[int, Path],
+        segmentations: Mapping[str, Sequence[str]],
+        report_class: ReportClass = ReportClass.COMPREHENSIVE,
     ) -> EvidenceObject:
-        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: kept SEGs by source UID."""
+        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: UIDs of SEGs by source UID."""
         from cxrnode.evidence import report as reports
 
         sources = reports.sources_of(study)
         if not sources:
             raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
         headers = {source.row: read_header(source, paths[source.row]) for source in sources}
-        built = reports.compose_report(self.author, study, headers, segmentations)
+        built = reports.compose_report(self.author, study, headers, segmentations, report_class)
         return EvidenceObject(
             kind="SR",
             sop_class_uid=str(built.SOPClassUID),

@@ -17,6 +17,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
+from cxrnode.domain.capability import SEGMENTATION
 from cxrnode.domain.finding import ModelIdentity
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
@@ -45,7 +46,6 @@ _SOURCE = Code("260753009", "SCT", "Source")
 class Frame:
     """The frame of a SEG that shows a tracked region."""
 
-    sop_class_uid: str
     sop_instance_uid: str
     number: int
 
@@ -55,7 +55,7 @@ def report_tree(
     sources: Sequence[Instance],
     groups: Sequence[Group],
     notes: Sequence[Note],
-    frames: Mapping[str, Sequence[Frame]],
+    frames: Mapping[str, Frame],
 ) -> Dataset:
     """Build the root container. `sources`: all images spoken of; `frames`: by tracking UID."""
     by_uid: dict[str, Instance] = {source.uid: source for source in sources}
@@ -98,16 +98,16 @@ def _image_library(sources: Sequence[Instance]) -> Dataset:
     return library
 
 
-def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Sequence[Frame]]) -> Iterator[Dataset]:
-    """The group with its coordinates, and one of the same tracking UID for each SEG frame that shows the region.
+def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Frame]) -> Iterator[Dataset]:
+    """The group with its coordinates, and one of the same tracking UID for the SEG frame that shows the region.
 
     Where there is a frame, the numbers stand with the frame: they are the region's, not those of the box around it.
     Viewers join the two by their tracking UID.
     """
-    shown = frames.get(group.tracking_uid, ()) if group.region else ()
+    shown = frames.get(group.tracking_uid) if group.region else None
     yield _measurement_group(group, _outline(group, source), [] if shown else [*_said(group)])
-    for position, frame in enumerate(shown):
-        yield _measurement_group(group, _segment(frame, source), [] if position else [*_said(group)])
+    if shown:
+        yield _measurement_group(group, _segment(shown, source), [*_said(group)])
 
 
 def _measurement_group(group: Group, place: Iterable[Dataset], said: Sequence[Dataset]) -> Dataset:
@@ -165,7 +165,7 @@ def _segment(frame: Frame, source: Instance) -> Iterator[Dataset]:
     """A frame number and no segment number: both together are an error (PS3.3 C.18.4.1, type 1C)."""
     yield hd.sr.ImageContentItem(
         name=standard.DCM.ReferencedSegmentationFrame,
-        referenced_sop_class_uid=frame.sop_class_uid,
+        referenced_sop_class_uid=SEGMENTATION,
         referenced_sop_instance_uid=frame.sop_instance_uid,
         referenced_frame_numbers=frame.number,
         relationship_type=CONTAINS,

@@ -1,8 +1,8 @@
-"""Composes the SR of a study: a Comprehensive SR document around the tree of its statements (PS3.3 A.35.3, C.17).
+"""Composes the SR of a study: a document of the wanted class around the tree of its statements (PS3.3 A.35, C.17).
 
 Hides which instances a document must list, and where. Promises an object that dciodvfy and PixelMed's validator find
-no error in, even where nothing was analysed. In DICOM SR "evidence" means the instances a document refers to, our
-sources: only here is the word used like that.
+no error in, of each class, even where nothing was analysed. In DICOM SR "evidence" means the instances a document
+refers to, our sources: only here is the word used like that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from cxrnode.domain.capability import REPORT_CLASSES, SEGMENTATION, ReportClass
 from cxrnode.domain.finding import StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.selection import OWN_MANUFACTURER
@@ -24,13 +25,17 @@ from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes, headers, settle
 from cxrnode.evidence.content import Frame, report_tree
-from cxrnode.evidence.identity import FORMAT, Author, content_of, series_uid
+from cxrnode.evidence.identity import FORMAT, Author, content_of, region_uid, series_uid
 from cxrnode.evidence.statements import groups_of, notes_of
+from cxrnode.ports import ReportLink
 
 SERIES_NUMBER = 7000
-SERIES_DESCRIPTION = "cxrnode report"
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.33"
-"""Comprehensive SR Storage; see docs/decisions/0008."""
+
+_WRITERS = {
+    ReportClass.COMPREHENSIVE_3D: hd.sr.Comprehensive3DSR,
+    ReportClass.COMPREHENSIVE: hd.sr.ComprehensiveSR,
+    ReportClass.ENHANCED: hd.sr.EnhancedSR,
+}
 
 _Reference = tuple[str, str, str]
 """Series Instance UID, SOP Class UID, SOP Instance UID."""
@@ -38,53 +43,71 @@ _Reference = tuple[str, str, str]
 
 def sources_of(study: StudyResult) -> list[Instance]:
     """Give every image that the report speaks of, in the order of their UIDs."""
-    spoken_of = [*(image.source for image in study.images), *(refused.source for refused in study.refused)]
-    return sorted(spoken_of, key=lambda source: source.uid)
+    analysed_or_not = [*(image.source for image in study.images), *(refused.source for refused in study.refused)]
+    return sorted([*analysed_or_not, *study.retracted], key=lambda source: source.uid)
 
 
-def report_uid(author: Author, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
-    """Give the SOP Instance UID of the SR that states this about this study."""
+def report_uid(
+    author: Author, study: StudyResult, segmentations: Mapping[str, Sequence[str]], report_class: ReportClass
+) -> str:
+    """Give the SOP Instance UID of the SR that states this about this study.
+
+    `segmentations` by source UID: the SEGs of the source's results, in their order.
+    """
     return derived_uid(
         "SR",
         FORMAT,
         asdict(author),
+        REPORT_CLASSES[report_class],
         study.study_uid,
-        study.predecessor,
+        [study.predecessor, study.predecessor_class, study.revision, study.retraction],
         [content_of(source) for source in sources_of(study)],
         [asdict(group) for group in groups_of(study)],
         [asdict(note) for note in notes_of(study)],
-        {source: sorted(uids) for source, uids in segmentations.items() if uids},
+        {source: [*uids] for source, uids in segmentations.items() if uids},
     )
 
 
 def predecessor_of(report: Path) -> str:
     """Give the SOP Instance UID in a kept report's Predecessor Documents Sequence, empty where it has none."""
-    document = pydicom.dcmread(report)
+    return link_of(report).predecessor
+
+
+def link_of(report: Path) -> ReportLink:
+    """Give what a kept report says of its place in its line."""
+    document = _read(report)
     references = [
-        reference.ReferencedSOPInstanceUID
+        (str(reference.ReferencedSOPInstanceUID), str(reference.ReferencedSOPClassUID))
         for study in document.get("PredecessorDocumentsSequence") or ()
         for series in study.ReferencedSeriesSequence
         for reference in series.ReferencedSOPSequence
     ]
-    return str(references[0]) if references else ""
+    predecessor, predecessor_class = references[0] if references else ("", "")
+    return ReportLink(
+        sop_class_uid=str(document.SOPClassUID),
+        revision=int(document.InstanceNumber),
+        predecessor=predecessor,
+        predecessor_class=predecessor_class,
+    )
 
 
 def compose_report(
-    author: Author, study: StudyResult, all_headers: Mapping[int, Dataset], segmentations: Mapping[str, Sequence[Path]]
+    author: Author,
+    study: StudyResult,
+    all_headers: Mapping[int, Dataset],
+    segmentations: Mapping[str, Sequence[str]],
+    report_class: ReportClass,
 ) -> Dataset:
-    """Compose the SR, settled and complete. `all_headers` by row; `segmentations` are kept SEGs by source UID."""
+    """Compose the SR, settled and complete. `all_headers` by row; `segmentations` as `report_uid` takes them."""
     sources = sources_of(study)
-    read = {source: [_read_segmentation(path) for path in paths] for source, paths in segmentations.items()}
-    uids = {source: [str(seg.SOPInstanceUID) for seg in found] for source, found in read.items()}
-    uid = report_uid(author, study, uids)
-    # In the order of their UIDs, however they were handed in: the report's UID does not know an order either.
-    segs = sorted((seg for found in read.values() for seg in found), key=lambda seg: str(seg.SOPInstanceUID))
+    uid = report_uid(author, study, segmentations, report_class)
     groups = groups_of(study)
-    tree = report_tree(author, sources, groups, notes_of(study), _frames(segs))
+    tree = report_tree(author, sources, groups, notes_of(study), _frames(study, segmentations))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
-    instances = _instances(sources, segs)
-    built = _document(author, sources[0], uid, tree)
-    _list_references(built, study, instances)
+    segs = [seg for source in sources for seg in segmentations.get(source.uid, ())]
+    built = _document(author, sources[0], uid, tree, report_class)
+    built.InstanceNumber, built.SeriesDescription = study.revision, _series_description(study)
+    _list_references(built, study, _instances(sources, segs))
     settle.settle(built, moment)
     tracked = {group.tracking_uid for group in groups}
     settle.prove_settled(
@@ -94,10 +117,18 @@ def compose_report(
     return built
 
 
-def _document(author: Author, source: Instance, uid: str, tree: Dataset) -> Dataset:
+def _series_description(study: StudyResult) -> str:
+    """Say which of several reports this is: each has a series of its own, and a viewer lists them by this text."""
+    said = ["cxrnode report"]
+    if study.revision > 1:
+        said.append(f"revision {study.revision}")
+    return ", ".join([*said, "retracted"] if study.retraction else said)
+
+
+def _document(author: Author, source: Instance, uid: str, tree: Dataset, report_class: ReportClass) -> Dataset:
     """Let highdicom write the document around the bare root; it copies and searches whatever hangs below it."""
     branches, tree.ContentSequence = list(tree.ContentSequence), DicomSequence([])
-    document: Dataset = hd.sr.ComprehensiveSR(
+    document: Dataset = _WRITERS[report_class](
         evidence=[headers.stand_in(source)],
         content=tree,
         series_instance_uid=series_uid(uid),
@@ -108,7 +139,6 @@ def _document(author: Author, source: Instance, uid: str, tree: Dataset) -> Data
         manufacturer_model_name="cxrnode",
         software_versions=author.software_version,
         device_serial_number=author.device_name,
-        series_description=SERIES_DESCRIPTION,
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -128,10 +158,10 @@ def _private_scheme() -> CodingSchemeIdentificationItem:
     )
 
 
-def _instances(sources: Sequence[Instance], segs: Sequence[Dataset]) -> list[_Reference]:
+def _instances(sources: Sequence[Instance], segs: Sequence[str]) -> list[_Reference]:
     """Give what the tree refers to, images first: Slicer reads the first item."""
     images = [(source.description.series_uid, source.description.sop_class_uid, source.uid) for source in sources]
-    return [*images, *((str(s.SeriesInstanceUID), str(s.SOPClassUID), str(s.SOPInstanceUID)) for s in segs)]
+    return [*images, *((series_uid(seg), SEGMENTATION, seg) for seg in segs)]
 
 
 def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Reference]) -> None:
@@ -141,8 +171,8 @@ def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Re
     built.PerformedProcedureCodeSequence = DicomSequence([])
     if study.predecessor:
         # Every object of ours has its own series, so the predecessor's series follows from its UID.
-        before = [(series_uid(study.predecessor), SOP_CLASS_UID, study.predecessor)]
-        built.PredecessorDocumentsSequence = DicomSequence([_hierarchy(study.study_uid, before)])
+        before = (series_uid(study.predecessor), study.predecessor_class or built.SOPClassUID, study.predecessor)
+        built.PredecessorDocumentsSequence = DicomSequence([_hierarchy(study.study_uid, [before])])
 
 
 def _hierarchy(study_uid: str, instances: Sequence[_Reference]) -> Dataset:
@@ -163,31 +193,34 @@ def _hierarchy(study_uid: str, instances: Sequence[_Reference]) -> Dataset:
     return item
 
 
-def _frames(segs: Sequence[Dataset]) -> dict[str, list[Frame]]:
-    """Find the frame of each tracked segment: our SEGs have one frame a segment, in their order."""
-    frames: dict[str, list[Frame]] = {}
-    for seg in segs:
-        for number, segment in enumerate(seg.SegmentSequence, 1):
-            frame = Frame(sop_class_uid=seg.SOPClassUID, sop_instance_uid=seg.SOPInstanceUID, number=number)
-            frames.setdefault(str(segment.TrackingUID), []).append(frame)
+def _frames(study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> dict[str, Frame]:
+    """Find the frame of each tracked segment: our SEGs have one frame a segment, in the order of the regions."""
+    frames = {}
+    for image in study.images:
+        outlined = [result for result in image.results if any(region.mask.any() for region in result.regions)]
+        segs = segmentations.get(image.source.uid, ())
+        for result, seg in zip(outlined if segs else (), segs, strict=True):
+            shown = (region for region in result.regions if region.mask.any())
+            for number, region in enumerate(shown, 1):
+                tracked = region_uid(image.source, result.model, region.label)
+                frames[tracked] = Frame(sop_instance_uid=seg, number=number)
     return frames
 
 
-def _referenced(study: StudyResult, sources: Sequence[Instance], segs: Sequence[Dataset]) -> set[str]:
-    uids = {study.study_uid, codes.PRIVATE_SCHEME_UID, study.predecessor, *(source.uid for source in sources)}
+def _referenced(study: StudyResult, sources: Sequence[Instance], segs: Sequence[str]) -> set[str]:
+    uids = {study.study_uid, codes.PRIVATE_SCHEME_UID, *(source.uid for source in sources)}
     uids.update(source.description.series_uid for source in sources)
-    for seg in segs:
-        uids.update({str(seg.SOPInstanceUID), str(seg.SeriesInstanceUID)})
-    uid_series = {series_uid(study.predecessor)} if study.predecessor else set()
-    return uids | uid_series
+    for own in (*segs, *([study.predecessor] if study.predecessor else [])):
+        uids.update({own, series_uid(own)})
+    return uids
 
 
-def _read_segmentation(path: Path) -> Dataset:
+def _read(report: Path) -> Dataset:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        return pydicom.dcmread(report)
     except (OSError, ValueError, EOFError, pydicom.errors.InvalidDicomError) as error:
         raise NeedsOperator(
-            "a kept segmentation cannot be read",
+            "a kept report cannot be read",
             operation="compose evidence",
             hint="see 'A kept instance cannot be read' in docs/operations.md",
         ) from error

@@ -93,7 +93,7 @@ class Composing:
             composed = self._composer.report(
                 study,
                 {source.row: self._archive.path(source.key) for source in sources},
-                {s: [self._archive.path(seg.key) for seg in segs] for s, segs in segmentations.items()},
+                uids,
             )
         return self._keep(kind, self._composer.report_class_uid, uid, composed, "", "", names)
 

@@ -26,24 +26,23 @@ def made(tmp_path: Path) -> Case:
     return case(tmp_path)
 
 
-def test_same_arguments_give_the_same_bytes(writer, made, tmp_path):
+def test_same_arguments_give_the_same_bytes(writer, made):
     """Law 4, for both kinds of object."""
     first, second = (writer.segmentation(made.source, made.path, made.result, Geometry.VIEWER) for _ in range(2))
     assert first == second
-    segmentations = {made.source.uid: [kept(tmp_path, first)]}
+    segmentations = {made.source.uid: [first.sop_instance_uid]}
     assert writer.report(made.study(), made.paths(), segmentations) == writer.report(
         made.study(), made.paths(), segmentations
     )
 
 
-def test_what_is_written_has_the_uid_that_was_foretold(writer, made, tmp_path):
+def test_what_is_written_has_the_uid_that_was_foretold(writer, made):
     """The line asks what is kept before it composes."""
     segmentation = writer.segmentation(made.source, made.path, made.result, Geometry.VIEWER)
     assert segmentation.sop_instance_uid == writer.segmentation_uid(made.source, made.result, Geometry.VIEWER)
-    segmentations = {made.source.uid: [kept(tmp_path, segmentation)]}
+    segmentations = {made.source.uid: [segmentation.sop_instance_uid]}
     report = writer.report(made.study(with_lateral=True), made.paths(), segmentations)
-    uids = {made.source.uid: [segmentation.sop_instance_uid]}
-    assert report.sop_instance_uid == writer.report_uid(made.study(with_lateral=True), uids)
+    assert report.sop_instance_uid == writer.report_uid(made.study(with_lateral=True), segmentations)
     assert (segmentation.kind, segmentation.source, segmentation.model) == ("SEG", made.source.uid, "lungs")
     assert (report.kind, report.source, report.sop_class_uid) == ("SR", "", writer.report_class_uid)
 

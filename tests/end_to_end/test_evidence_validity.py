@@ -17,7 +17,7 @@ from cxrnode.domain.finding import ImageResult, RefusedImage, StudyResult
 from cxrnode.domain.selection import View
 from cxrnode.evidence.codes import STRUCTURES
 from tests import checkers
-from tests.evidence_cases import Case, case, composer, instance_of, kept, result_of
+from tests.evidence_cases import Case, case, composer, instance_of, kept, result_of, segmentations_of
 
 pytestmark = pytest.mark.peers
 
@@ -65,13 +65,13 @@ def test_dcmqi_reads_exactly_the_areas_that_were_written(frontal, tmp_path, chec
 
 def test_dciodvfy_finds_no_error_in_a_report(frontal, tmp_path, checked):
     """With regions, lines, findings, boxes, a refused lateral and a predecessor."""
-    report = _report(frontal, tmp_path, with_lateral=True, predecessor="2.25.42")
+    report = _report(frontal, with_lateral=True, predecessor="2.25.42")
     assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
 
 
 def test_pixelmed_finds_no_error_in_a_report(tmp_path, checked):
     """The templates of TID 1500, with everything that we state in it."""
-    path = kept(tmp_path, _report(case(tmp_path), tmp_path, with_lateral=True, predecessor="2.25.42"))
+    path = kept(tmp_path, _report(case(tmp_path), with_lateral=True, predecessor="2.25.42"))
     assert checked(checkers.pixelmed_errors, path) == []
 
 
@@ -89,7 +89,7 @@ def test_evidence_of_all_four_kinds_is_valid(frontal, tmp_path, checked):
         wanted = {STRUCTURES[region.label].title: int(region.mask.sum()) for region in result.regions}
         assert checked(checkers.dcmqi_areas, segmentations[-1]) == wanted
     assert len(segmentations) == 2
-    report = composer().report(study, frontal.paths(), {frontal.source.uid: segmentations})
+    report = composer().report(study, frontal.paths(), segmentations_of(study))
     assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
 
 
@@ -97,9 +97,7 @@ def test_pixelmed_finds_no_error_in_a_report_of_all_four_kinds(tmp_path, checked
     """Judgments without a finding, boxes of what is only suspected, sides, and other models as parameters."""
     made = case(tmp_path)
     study = made.full_study()
-    composed = (composer().segmentation(made.source, made.path, r, Geometry.VIEWER) for r in study.images[0].results)
-    segmentations = [kept(tmp_path, evidence) for evidence in composed if evidence]
-    path = kept(tmp_path, composer().report(study, made.paths(), {made.source.uid: segmentations}))
+    path = kept(tmp_path, composer().report(study, made.paths(), segmentations_of(study)))
     assert checked(checkers.pixelmed_errors, path) == []
 
 
@@ -118,7 +116,7 @@ def test_a_report_that_nothing_was_analysed_is_valid(tmp_path, checked):
 
 def test_dcmqi_reads_the_numbers_of_a_report(tmp_path, checked):
     """tid1500reader gives back value, unit and algorithm of the area that stands with the segment."""
-    path = kept(tmp_path, _report(case(tmp_path), tmp_path))
+    path = kept(tmp_path, _report(case(tmp_path)))
     groups = checked(checkers.tid1500_measurements, path)
     assert isinstance(groups, list)
     found = [
@@ -133,7 +131,7 @@ def test_dcmqi_reads_the_numbers_of_a_report(tmp_path, checked):
 
 def test_dcmtk_prints_a_report(tmp_path, checked):
     """A reader of the DCMTK family sees the statement of intended use."""
-    text = str(checked(checkers.dsrdump, kept(tmp_path, _report(case(tmp_path), tmp_path))))
+    text = str(checked(checkers.dsrdump, kept(tmp_path, _report(case(tmp_path)))))
     assert "Research use only, not a medical device" in text
     assert "Imaging Measurement Report" in text
 
@@ -153,7 +151,7 @@ def test_evidence_of_real_chests_is_valid(name, data, tmp_path, checked):
     assert checked(checkers.dcmqi_areas, viewer) == areas
     image = ImageResult(source=source, view=View.PA, results=(result,))
     study = StudyResult(study_uid=source.study_uid, images=(image,))
-    report = composer().report(study, {source.row: path}, {source.uid: [viewer]})
+    report = composer().report(study, {source.row: path}, segmentations_of(study))
     assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
 
 
@@ -170,7 +168,7 @@ def test_checkers_refuse_what_highdicom_writes_by_default(tmp_path, checked):
 
 def test_checkers_refuse_a_measurement_group_without_coordinates(tmp_path, checked):
     """Negative control: the same report without its coordinates is an error for PixelMed's templates."""
-    path = kept(tmp_path, _report(case(tmp_path), tmp_path))
+    path = kept(tmp_path, _report(case(tmp_path)))
     report = pydicom.dcmread(path)
     for item in _groups(report):
         item.ContentSequence = [child for child in item.ContentSequence if child.ValueType != "SCOORD"]
@@ -191,10 +189,9 @@ def test_dcmqi_counts_differently_when_a_pixel_is_flipped(tmp_path, checked):
     assert areas != {STRUCTURES[label].title: int(mask.sum()) for label, mask in made.masks().items()}
 
 
-def _report(made: Case, folder: Path, *, with_lateral: bool = False, predecessor: str = ""):
-    segmentation = kept(folder, composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER))
+def _report(made: Case, *, with_lateral: bool = False, predecessor: str = ""):
     study = made.study(with_lateral=with_lateral, predecessor=predecessor)
-    return composer().report(study, made.paths(), {made.source.uid: [segmentation]})
+    return composer().report(study, made.paths(), segmentations_of(study))
 
 
 def _groups(report: Dataset) -> Sequence[Dataset]:

@@ -41,17 +41,16 @@ class FakeComposer:
         return derived_uid("SR", study.study_uid, study.predecessor, said, refused, dict(segmentations))
 
     def report(
-        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[Path]]
+        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[str]]
     ) -> EvidenceObject:
         """Write the SR."""
         assert all(path.is_file() for path in paths.values())
-        uids = {source: [json.loads(p.read_text())["uid"] for p in found] for source, found in segmentations.items()}
         content = {
             "predecessor": study.predecessor,
             "images": [image.source.uid for image in study.images],
             "refused": [[one.source.uid, one.code] for one in study.refused],
         }
-        return _object("SR", SR, self.report_uid(study, uids), "", "", content)
+        return _object("SR", SR, self.report_uid(study, segmentations), "", "", content)
 
     def predecessor_of(self, report: Path) -> str:
         """Give the predecessor that a kept SR names."""

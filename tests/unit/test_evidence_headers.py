@@ -14,7 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from cxrnode.domain.delivery import Geometry
 from cxrnode.errors import CxrnodeError
-from tests.evidence_cases import Case, case, composer, instance_of, kept, result_of
+from tests.evidence_cases import Case, case, composer, instance_of, kept, result_of, segmentations_of
 
 YAMADA = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B"
 """PS3.5 H.3.1: a Japanese name in ISO 2022 IR 87."""
@@ -49,7 +49,7 @@ def _both(made: Case, folder: Path, **author: str) -> tuple[Dataset, Dataset]:
     """Compose and read SEG and SR."""
     evidence = composer(**author).segmentation(made.source, made.path, made.result, Geometry.VIEWER)
     segmentation = kept(folder, evidence)
-    report = composer(**author).report(made.study(), made.paths(), {made.source.uid: [segmentation]})
+    report = composer(**author).report(made.study(), made.paths(), segmentations_of(made.study(), **author))
     return pydicom.dcmread(segmentation), pydicom.dcmread(io.BytesIO(report.encoded))
 
 

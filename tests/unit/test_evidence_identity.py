@@ -15,20 +15,21 @@ import highdicom.base
 import pydicom
 import pytest
 
+from cxrnode.domain.capability import REPORT_CLASSES, ReportClass
 from cxrnode.domain.delivery import Geometry
 from cxrnode.errors import NeedsOperator, SettingsInvalid
 from cxrnode.evidence import segmentation, settle
-from tests.evidence_cases import Case, case, composer, four_kinds, kept
+from tests.evidence_cases import Case, case, composer, four_kinds, segmentations_of
 
 IN_ANOTHER_PROCESS = """
 import hashlib, sys
 from pathlib import Path
 from cxrnode.domain.delivery import Geometry
-from tests.evidence_cases import case, composer, kept
+from tests.evidence_cases import case, composer, segmentations_of
 folder = Path(sys.argv[1])
 made = case(folder)
 segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
-report = composer().report(made.study(), made.paths(), {made.source.uid: [kept(folder, segmentation)]})
+report = composer().report(made.study(), made.paths(), segmentations_of(made.study()))
 print(hashlib.sha256(segmentation.encoded + report.encoded).hexdigest())
 """
 
@@ -45,9 +46,9 @@ def _segmentation(made: Case, **author: str):
     return evidence
 
 
-def _report(made: Case, folder: Path, *, with_lateral: bool = False, **author: str):
-    segmentations = {made.source.uid: [kept(folder, _segmentation(made, **author))]}
-    return composer(**author).report(made.study(with_lateral=with_lateral), made.paths(), segmentations)
+def _report(made: Case, *, with_lateral: bool = False, **author: str):
+    study = made.study(with_lateral=with_lateral)
+    return composer(**author).report(study, made.paths(), segmentations_of(study, **author))
 
 
 class _AnotherClock(datetime.datetime):
@@ -69,18 +70,18 @@ def test_segmentation_is_the_same_bytes_under_another_clock(made, request):
     assert _segmentation(made).encoded == first.encoded
 
 
-def test_report_is_the_same_bytes_under_another_clock(made, tmp_path, request):
+def test_report_is_the_same_bytes_under_another_clock(made, request):
     """Nothing in the file comes from the clock or from chance."""
-    first = _report(made, tmp_path, with_lateral=True)
+    first = _report(made, with_lateral=True)
     request.getfixturevalue("another_clock")
-    assert _report(made, tmp_path, with_lateral=True).encoded == first.encoded
+    assert _report(made, with_lateral=True).encoded == first.encoded
 
 
 def test_evidence_is_the_same_bytes_in_another_process(made, tmp_path):
     """Another hash seed, another folder, another process: the same files."""
     other = tmp_path / "other"
     other.mkdir()
-    here = hashlib.sha256(_segmentation(made).encoded + _report(made, tmp_path).encoded).hexdigest()
+    here = hashlib.sha256(_segmentation(made).encoded + _report(made).encoded).hexdigest()
     there = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, str(other)],
         env={**os.environ, "PYTHONHASHSEED": "4711", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())},
@@ -110,12 +111,12 @@ def test_walk_finds_a_random_uid_in_a_nested_sequence():
         settle.prove_settled(top, ("20260101", "101500"), {"2.25.1"})
 
 
-def test_uids_are_known_before_composing(made, tmp_path):
+def test_uids_are_known_before_composing(made):
     """The line asks for the UID first, and composes only what is not kept."""
     segmentation_uid = composer().segmentation_uid(made.source, made.result, Geometry.VIEWER)
     assert _segmentation(made).sop_instance_uid == segmentation_uid
     report_uid = composer().report_uid(made.study(), {made.source.uid: [segmentation_uid]})
-    assert _report(made, tmp_path).sop_instance_uid == report_uid
+    assert _report(made).sop_instance_uid == report_uid
 
 
 @pytest.mark.parametrize("changed", ["header_digest", "pixel_digest"])
@@ -128,6 +129,13 @@ def test_another_content_of_the_source_makes_other_objects(made, changed):
     study = made.study()
     changed_study = replace(study, images=(replace(study.images[0], source=other),))
     assert writer.report_uid(study, {}) != writer.report_uid(changed_study, {})
+
+
+def test_each_class_of_report_is_an_object_of_its_own(made):
+    """Two destinations that take other classes get two objects, each of its class."""
+    reports = [composer().report(made.study(), made.paths(), {}, one) for one in ReportClass]
+    assert [report.sop_class_uid for report in reports] == [REPORT_CLASSES[one] for one in ReportClass]
+    assert len({report.sop_instance_uid for report in reports}) == len(ReportClass)
 
 
 @pytest.mark.parametrize("changed", ["name", "version", "digest", "backend"])
@@ -175,6 +183,8 @@ def test_report_uid_follows_refusals_missing_models_caveats_and_predecessor(made
         study,
         made.study(with_lateral=True),
         made.study(predecessor="2.25.42"),
+        replace(made.study(predecessor="2.25.42"), predecessor_class="1.2.840.10008.5.1.4.1.1.88.22"),
+        replace(study, revision=2),
         replace(study, images=(replace(image, missing=(("opacity", "model_failed"),)),)),
         replace(study, images=(replace(image, caveats=()),)),
     ]
@@ -182,26 +192,19 @@ def test_report_uid_follows_refusals_missing_models_caveats_and_predecessor(made
     assert writer.report_uid(study, {made.source.uid: ["2.25.1"]}) != writer.report_uid(study, {})
 
 
-def test_a_late_lateral_leaves_the_segmentation_as_it_is(made, tmp_path):
+def test_a_late_lateral_leaves_the_segmentation_as_it_is(made):
     """The frontal's SEG is a function of the frontal; only the report is another."""
-    alone, with_lateral = _report(made, tmp_path), _report(made, tmp_path, with_lateral=True)
+    alone, with_lateral = _report(made), _report(made, with_lateral=True)
     assert alone.sop_instance_uid != with_lateral.sop_instance_uid
     assert _referenced_segmentations(alone) == _referenced_segmentations(with_lateral) != []
 
 
-def test_the_order_of_the_segmentations_does_not_matter(made, tmp_path):
-    """One UID, one content, however the line hands them in."""
-    other = replace(made.result, model=replace(made.result.model, name="other"))
-    writer, study = composer(), made.study()
-    study = replace(study, images=(replace(study.images[0], results=(made.result, other)),))
-    paths = [
-        kept(tmp_path, writer.segmentation(made.source, made.path, result, Geometry.VIEWER))
-        for result in (made.result, other)
-    ]
-    first, second = (
-        writer.report(study, made.paths(), {made.source.uid: order}) for order in (paths, list(reversed(paths)))
-    )
-    assert first.encoded == second.encoded
+def test_segmentations_that_are_not_those_of_the_results_are_refused(made):
+    """A frame must not be taken for another model's."""
+    writer, study = composer(), made.full_study()
+    (uids,) = segmentations_of(study).values()
+    with pytest.raises(ValueError, match="zip"):
+        writer.report(study, made.paths(), {made.source.uid: uids[:1]})
 
 
 def _referenced_segmentations(report):
@@ -224,18 +227,18 @@ def test_an_author_that_cannot_be_written_is_refused(wrong):
         composer(**wrong)
 
 
-def test_a_models_foreign_name_is_written_as_ascii(made, tmp_path):
+def test_a_models_foreign_name_is_written_as_ascii(made):
     """Beside a source's text in any character set."""
     model = replace(made.result.model, name="Lungenflügel", version="1\\2", backend="gerät")
     foreign = replace(made, result=replace(made.result, model=model))
     document = pydicom.dcmread(io.BytesIO(_segmentation(foreign).encoded))
     assert document.SegmentSequence[0].SegmentAlgorithmName == "Lungenfl?gel"
-    assert b"Lungenfl?gel" in _report(foreign, tmp_path).encoded
+    assert b"Lungenfl?gel" in _report(foreign).encoded
 
 
-def test_every_object_has_a_series_of_its_own(made, tmp_path):
+def test_every_object_has_a_series_of_its_own(made):
     """Viewers show one SEG or SR of a series."""
-    objects = [_segmentation(made), _report(made, tmp_path), _report(made, tmp_path, with_lateral=True)]
+    objects = [_segmentation(made), _report(made), _report(made, with_lateral=True)]
     assert len({evidence.series_uid for evidence in objects}) == len(objects)
 
 

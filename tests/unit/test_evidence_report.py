@@ -12,11 +12,14 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from cxrnode.domain.capability import REPORT_CLASSES, ReportClass
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import Finding, Measurement, ModelResult, Presence, RefusedImage, StudyResult
 from cxrnode.domain.reasons import CAVEATS
 from cxrnode.errors import NeedsOperator
-from tests.evidence_cases import Case, case, composer, kept
+from cxrnode.evidence.report import link_of
+from cxrnode.ports import ReportLink
+from tests.evidence_cases import Case, case, composer, kept, segmentations_of
 
 
 @pytest.fixture
@@ -25,10 +28,9 @@ def made(tmp_path: Path) -> Case:
     return case(tmp_path)
 
 
-def _read(made: Case, folder: Path, study: StudyResult | None = None) -> Dataset:
-    segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
-    segmentations = {made.source.uid: [kept(folder, segmentation)]} if segmentation else {}
-    report = composer().report(study or made.study(with_lateral=True), made.paths(), segmentations)
+def _read(made: Case, study: StudyResult | None = None) -> Dataset:
+    study = study or made.study(with_lateral=True)
+    report = composer().report(study, made.paths(), segmentations_of(study))
     return pydicom.dcmread(io.BytesIO(report.encoded))
 
 
@@ -87,21 +89,21 @@ def _sentences(report: Dataset) -> list[str]:
     return [item.TextValue for item in _below(report) if item.ValueType == "TEXT"]
 
 
-def test_every_measurement_group_has_a_coordinate_or_shares_its_tracking_uid_with_one(made, tmp_path):
+def test_every_measurement_group_has_a_coordinate_or_shares_its_tracking_uid_with_one(made):
     """OHIF's viewport goes black otherwise."""
-    groups = _groups(_read(made, tmp_path))
+    groups = _groups(_read(made))
     placed = {_tracking(g) for g in groups if any(item.ValueType == "SCOORD" for item in g.ContentSequence)}
     assert len(groups) > len(placed) > 0
     assert {_tracking(group) for group in groups} == placed
 
 
-def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made, tmp_path):
+def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made):
     """One UID a structure, and the frame that shows it."""
     segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
     assert segmentation is not None
     segments = pydicom.dcmread(io.BytesIO(segmentation.encoded)).SegmentSequence
     frames = {}
-    for group in _groups(_read(made, tmp_path)):
+    for group in _groups(_read(made)):
         for item in group.ContentSequence:
             if item.ValueType == "IMAGE" and _name(item) == "Referenced Segmentation Frame":
                 reference = item.ReferencedSOPSequence[0]
@@ -111,9 +113,9 @@ def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made, tm
     assert frames == {segment.TrackingUID: segment.SegmentNumber for segment in segments}
 
 
-def test_numbers_are_rounded_text_with_their_units(made, tmp_path):
+def test_numbers_are_rounded_text_with_their_units(made):
     """The same text on every machine; the area stands with the segment, not with the box around it."""
-    groups = _groups(_read(made, tmp_path))
+    groups = _groups(_read(made))
     stated = {(_title(group), *pair) for group in groups for pair in _numbers(group).items()}
     assert ("Cardiothoracic ratio", "Cardiothoracic ratio", ("0.488", "1")) in stated
     assert ("Right lung", "Area", ("12346", "mm2")) in stated
@@ -122,11 +124,11 @@ def test_numbers_are_rounded_text_with_their_units(made, tmp_path):
     assert [_numbers(group) for group in boxed] == [{}]
 
 
-def test_the_lines_of_a_ratio_are_drawn(made, tmp_path):
+def test_the_lines_of_a_ratio_are_drawn(made):
     """Two groups of two points each, where the model laid them."""
     drawn = {
         _title(group): list(item.GraphicData)
-        for group in _groups(_read(made, tmp_path))
+        for group in _groups(_read(made))
         for item in group.ContentSequence
         if item.ValueType == "SCOORD"
     }
@@ -134,11 +136,11 @@ def test_the_lines_of_a_ratio_are_drawn(made, tmp_path):
     assert drawn["Transverse thoracic diameter"] == pytest.approx([50, 250, 450, 250])
 
 
-def test_a_box_is_a_closed_polyline_in_corner_coordinates(made, tmp_path):
+def test_a_box_is_a_closed_polyline_in_corner_coordinates(made):
     """Top left, top right, bottom right, bottom left, top left; a region's box touches its outermost pixels."""
     boxes = {
         _title(group): np.array(item.GraphicData).reshape(-1, 2)
-        for group in _groups(_read(made, tmp_path))
+        for group in _groups(_read(made))
         for item in group.ContentSequence
         if item.ValueType == "SCOORD"
     }
@@ -150,9 +152,9 @@ def test_a_box_is_a_closed_polyline_in_corner_coordinates(made, tmp_path):
     assert whole[2].tolist() == [made.source.facts.columns, made.source.facts.rows]
 
 
-def test_findings_state_probability_operating_point_and_judgment(made, tmp_path):
+def test_findings_state_probability_operating_point_and_judgment(made):
     """Finding is said of what is present only; what is absent is judged, not found."""
-    groups = {_title(group): group for group in _groups(_read(made, tmp_path))}
+    groups = {_title(group): group for group in _groups(_read(made))}
     absent, present = groups["Pneumothorax: absent"], groups["Lung opacity: present"]
     assert _numbers(absent) == {"Probability": ("1.0", "%"), "Threshold Value": ("50.0", "%")}
     assert _codes(absent)["Pneumothorax"] == "Absent"
@@ -161,15 +163,15 @@ def test_findings_state_probability_operating_point_and_judgment(made, tmp_path)
     assert _codes(present)["Finding"] == "Opacity"
 
 
-def test_an_indeterminate_finding_is_said(made, tmp_path):
+def test_an_indeterminate_finding_is_said(made):
     """Neither present nor absent."""
     finding = Finding(name="pneumothorax", presence=Presence.INDETERMINATE, probability=0.4)
     study = _with(made, findings=(finding,))
-    groups = {_title(group): group for group in _groups(_read(made, tmp_path, study))}
+    groups = {_title(group): group for group in _groups(_read(made, study))}
     assert _codes(groups["Pneumothorax: indeterminate"])["Pneumothorax"] == "Indeterminate"
 
 
-def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made, tmp_path):
+def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made):
     """67 % over a threshold of 49 % reads as a contradiction without the bound that it does not reach."""
     finding = Finding(
         name="lung_opacity",
@@ -178,7 +180,7 @@ def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made, tmp_p
         operating_point=0.49,
         band=(0.48, 0.915),
     )
-    (group,) = _groups(_read(made, tmp_path, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
+    (group,) = _groups(_read(made, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
     assert _numbers(group) == {
         "Probability": ("67.0", "%"),
         "Threshold Value": ("49.0", "%"),
@@ -197,25 +199,25 @@ def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made, tmp_p
         (Presence.PRESENT, None, 2),
     ],
 )
-def test_what_was_decided_by_its_probability_is_not_said_to_lie_between_bounds(made, tmp_path, presence, band, stated):
+def test_what_was_decided_by_its_probability_is_not_said_to_lie_between_bounds(made, presence, band, stated):
     """A finding that another model doubts has its own reason; a band of one point is that point."""
     finding = Finding(name="lung_opacity", presence=presence, probability=0.67, operating_point=0.49, band=band)
-    (group,) = _groups(_read(made, tmp_path, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
+    (group,) = _groups(_read(made, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
     assert len(_numbers(group)) == stated
     assert _comments(group) == []
 
 
-def test_absence_is_said_and_a_structure_not_found_is_not_called_absent(made, tmp_path):
+def test_absence_is_said_and_a_structure_not_found_is_not_called_absent(made):
     """A patient has lungs; a pneumothorax can be absent."""
     study = _with(made, absent=("left_lung", "pneumothorax"), findings=())
-    groups = {_title(group): group for group in _groups(_read(made, tmp_path, study))}
+    groups = {_title(group): group for group in _groups(_read(made, study))}
     assert _codes(groups["Left lung: looked for and not found"])["Lung"] == "Looked for and not found"
     assert _codes(groups["Pneumothorax: absent"])["Pneumothorax"] == "Absent"
 
 
-def test_every_statement_names_the_algorithm(made, tmp_path):
+def test_every_statement_names_the_algorithm(made):
     """Name, version, digest and backend stand with each number, or with the group that has none."""
-    for group in _groups(_read(made, tmp_path)):
+    for group in _groups(_read(made)):
         holders = [item for item in group.ContentSequence if item.ValueType == "NUM"] or [group]
         for holder in holders:
             said = {
@@ -229,20 +231,20 @@ def test_every_statement_names_the_algorithm(made, tmp_path):
             }
 
 
-def test_every_report_says_that_it_is_for_research(made, tmp_path):
+def test_every_report_says_that_it_is_for_research(made):
     """With findings or without."""
     refused = StudyResult(
         study_uid=made.source.study_uid, images=(), refused=(RefusedImage(source=made.lateral, code="lateral"),)
     )
     for study in (made.study(), refused):
-        assert "Research use only, not a medical device" in _sentences(_read(made, tmp_path, study))
+        assert "Research use only, not a medical device" in _sentences(_read(made, study))
 
 
-def test_refused_images_and_missing_models_are_said_with_coded_reasons(made, tmp_path):
+def test_refused_images_and_missing_models_are_said_with_coded_reasons(made):
     """A reader must not take silence for a negative."""
     study = made.study(with_lateral=True)
     image = replace(study.images[0], missing=(("opacity", "model_failed"),))
-    report = _read(made, tmp_path, replace(study, images=(image,)))
+    report = _read(made, replace(study, images=(image,)))
     sentences = _sentences(report)
     assert "Not analysed, because it is a lateral view; the models read frontal views" in sentences
     assert "No result of opacity, because the model failed on it" in sentences
@@ -257,18 +259,18 @@ def test_refused_images_and_missing_models_are_said_with_coded_reasons(made, tmp
     assert reasons["No result of a model, because"][0] == "MODELFAILED"
 
 
-def test_caveats_stand_with_what_they_are_about(made, tmp_path):
+def test_caveats_stand_with_what_they_are_about(made):
     """A measurement's own caveat in its group, an image's at the end."""
-    report = _read(made, tmp_path)
+    report = _read(made)
     (group,) = [g for g in _groups(report) if _numbers(g).get("Area") == ("12346", "mm2")]
     caveat = "Lengths and areas are at the detector, not corrected for magnification"
     assert caveat in [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
     assert _sentences(report).count(caveat) == 3
 
 
-def test_the_images_come_first_in_the_list_of_references(made, tmp_path):
+def test_the_images_come_first_in_the_list_of_references(made):
     """Slicer reads the first item; every instance that the tree refers to is listed once."""
-    report = _read(made, tmp_path)
+    report = _read(made)
     (study,) = report.CurrentRequestedProcedureEvidenceSequence
     assert study.StudyInstanceUID == made.source.study_uid
     listed = [
@@ -286,35 +288,58 @@ def test_the_images_come_first_in_the_list_of_references(made, tmp_path):
     assert set(listed[:2]) == {made.source.uid, made.lateral.uid}
 
 
-def test_a_report_names_its_predecessor_in_the_predecessors_own_series(made, tmp_path):
-    """The series of each of our objects follows from its UID."""
+@pytest.mark.parametrize("before", ["", REPORT_CLASSES[ReportClass.ENHANCED]])
+def test_a_report_names_its_predecessor_in_the_predecessors_own_series(made, before):
+    """The series of each of our objects follows from its UID; the class may be another than this report's."""
     first = composer().report(made.study(), made.paths(), {})
-    second = _read(made, tmp_path, made.study(predecessor=first.sop_instance_uid))
+    second = _read(made, replace(made.study(predecessor=first.sop_instance_uid), predecessor_class=before))
     (study,) = second.PredecessorDocumentsSequence
     (series,) = study.ReferencedSeriesSequence
     assert series.SeriesInstanceUID == first.series_uid
-    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.sop_instance_uid
+    (reference,) = series.ReferencedSOPSequence
+    assert reference.ReferencedSOPInstanceUID == first.sop_instance_uid
+    assert reference.ReferencedSOPClassUID == (before or second.SOPClassUID)
 
 
-def test_the_document_is_complete_and_unverified(made, tmp_path):
+def test_a_kept_report_says_where_it_stands_in_its_line(made, tmp_path):
+    """Its class and number, and the report before it with its class."""
+    before = REPORT_CLASSES[ReportClass.ENHANCED]
+    study = replace(made.study(predecessor="2.25.42"), predecessor_class=before, revision=3)
+    path = kept(tmp_path, composer().report(study, made.paths(), {}, ReportClass.COMPREHENSIVE_3D))
+    assert link_of(path) == ReportLink(
+        sop_class_uid=REPORT_CLASSES[ReportClass.COMPREHENSIVE_3D],
+        revision=3,
+        predecessor="2.25.42",
+        predecessor_class=before,
+    )
+
+
+def test_a_list_of_series_tells_the_current_report_from_those_before_it(made):
+    """Each has a series of its own, and a viewer lists them by their description and number."""
+    first, second = _read(made), _read(made, replace(made.study(), revision=2))
+    assert (first.SeriesDescription, first.InstanceNumber) == ("cxrnode report", 1)
+    assert (second.SeriesDescription, second.InstanceNumber) == ("cxrnode report, revision 2", 2)
+
+
+def test_the_document_is_complete_and_unverified(made):
     """A machine wrote it and no physician signed it."""
-    report = _read(made, tmp_path)
+    report = _read(made)
     assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
     assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
     assert report.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99CXRNODE"
 
 
-def test_a_measurement_that_is_no_number_is_refused(made, tmp_path):
+def test_a_measurement_that_is_no_number_is_refused(made):
     """Not stated as nan, and not silently left out."""
     study = _with(made, measurements=(Measurement(name="cardiothoracic_ratio", value=float("nan"), unit="1"),))
     with pytest.raises(NeedsOperator, match="no number"):
-        _read(made, tmp_path, study)
+        _read(made, study)
 
 
-def test_no_number_is_stated_as_minus_zero(made, tmp_path):
+def test_no_number_is_stated_as_minus_zero(made):
     """A tiny negative asymmetry rounds to zero, without a sign."""
     study = _with(made, measurements=(Measurement(name="lung_asymmetry", value=-0.0001, unit="1"),))
-    numbers = [pair for group in _groups(_read(made, tmp_path, study)) for pair in _numbers(group).items()]
+    numbers = [pair for group in _groups(_read(made, study)) for pair in _numbers(group).items()]
     assert ("Right-left asymmetry of lung area", ("0.000", "1")) in numbers
 
 
@@ -324,17 +349,14 @@ def test_a_report_of_no_image_is_refused(made):
         composer().report(StudyResult(study_uid=made.source.study_uid, images=()), {}, {})
 
 
-def _full(made: Case, folder: Path) -> dict[str, list[Dataset]]:
+def _full(made: Case) -> dict[str, list[Dataset]]:
     """The measurement groups of a report of all four kinds, by title."""
-    return _groups_by_title(made, folder, made.full_study())
+    return _groups_by_title(made, made.full_study())
 
 
-def _groups_by_title(made: Case, folder: Path, study: StudyResult) -> dict[str, list[Dataset]]:
-    composed = (composer().segmentation(made.source, made.path, r, Geometry.VIEWER) for r in study.images[0].results)
-    paths = [kept(folder, evidence) for evidence in composed if evidence]
-    report = pydicom.dcmread(io.BytesIO(composer().report(study, made.paths(), {made.source.uid: paths}).encoded))
+def _groups_by_title(made: Case, study: StudyResult) -> dict[str, list[Dataset]]:
     groups: dict[str, list[Dataset]] = {}
-    for group in _groups(report):
+    for group in _groups(_read(made, study)):
         groups.setdefault(_title(group), []).append(group)
     return groups
 
@@ -344,9 +366,9 @@ def _side(group: Dataset) -> str:
     return str(site.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning) if "ContentSequence" in site else ""
 
 
-def test_one_report_states_all_four_kinds_of_finding(made, tmp_path):
+def test_one_report_states_all_four_kinds_of_finding(made):
     """Lungs, pneumothorax, opacity and the classifier's, each judged."""
-    groups = _full(made, tmp_path)
+    groups = _full(made)
     judged = {
         title: _codes(found[0])[name]
         for title, name, found in (
@@ -366,9 +388,9 @@ def test_one_report_states_all_four_kinds_of_finding(made, tmp_path):
     assert "Appearance of COVID-19 pneumonia: indeterminate" in groups
 
 
-def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_measured_by(made, tmp_path):
+def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_measured_by(made):
     """The size stands with the segment; the lungs' model is a parameter of the algorithm."""
-    groups = _full(made, tmp_path)
+    groups = _full(made)
     assert _side(groups["Pneumothorax: present"][0]) == "Bilateral"
     outlined, segmented = groups["Pneumothorax, right"]
     assert (_side(outlined), _side(segmented)) == ("Right", "Right")
@@ -381,9 +403,9 @@ def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_m
     ]
 
 
-def test_a_box_of_what_is_only_suspected_is_no_finding(made, tmp_path):
+def test_a_box_of_what_is_only_suspected_is_no_finding(made):
     """It is shown, with its probability and the judgment on the whole."""
-    groups = _full(made, tmp_path)
+    groups = _full(made)
     for title, probability in (("Lung opacity 1", "90.0"), ("Lung opacity 2", "40.0")):
         (box,) = groups[title]
         assert _numbers(box) == {"Probability": (probability, "%")}
@@ -392,12 +414,12 @@ def test_a_box_of_what_is_only_suspected_is_no_finding(made, tmp_path):
 
 
 @pytest.mark.parametrize("presence", [Presence.INDETERMINATE, Presence.ABSENT])
-def test_an_outline_of_what_is_only_suspected_is_no_finding(made, tmp_path, presence):
+def test_an_outline_of_what_is_only_suspected_is_no_finding(made, presence):
     """Its groups carry the judgment on the whole; Finding (121071) would contradict it."""
     study = made.full_study()
     results = tuple(_all_said_to_be(presence, result) for result in study.images[0].results)
     doubted = replace(study, images=(replace(study.images[0], results=results),))
-    groups = _groups_by_title(made, tmp_path, doubted)
+    groups = _groups_by_title(made, doubted)
     assert "Pneumothorax, right" not in groups
     for group in groups[f"Pneumothorax, right: {presence}"]:
         assert _side(group) == "Right"
@@ -410,9 +432,9 @@ def _all_said_to_be(presence: Presence, result: ModelResult) -> ModelResult:
     return replace(result, findings=tuple(replace(finding, presence=presence) for finding in result.findings))
 
 
-def test_every_caveat_of_a_finding_stands_with_it(made, tmp_path):
+def test_every_caveat_of_a_finding_stands_with_it(made):
     """Why it is withheld, doubted, or holds for others: in its own group."""
-    (group,) = _full(made, tmp_path)["Pneumothorax: present"]
+    (group,) = _full(made)["Pneumothorax: present"]
     assert _comments(group) == [
         CAVEATS[code] for code in ("withheld", "side_from_half", "outside_lungs", "other_side_stated")
     ]
