@@ -1,22 +1,37 @@
 """Writes a finished object as a DICOM file, the same bytes for the same object.
 
-Hides the file meta information (PS3.10 7.1). Promises explicit VR little endian and our own implementation identity.
+Hides the file meta information (PS3.10 7.1) and the grammar of explicit VR little endian (PS3.5 7.1.2, 7.5). Promises
+what pydicom would write, byte for byte, and our own implementation identity. pydicom's writer is made for every
+transfer syntax and for data sets from anywhere: a report has a thousand elements, and half of them stand in coded
+concepts that come again and again.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
-import pydicom
 from pydicom.charset import default_encoding
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomFileLike
+from pydicom.filewriter import write_data_element
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from cxrnode.domain.identity import derived_uid
 
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation")
-_CHARACTER_SET = (0x0008, 0x0005)
+_CHARACTER_SET = 0x00080005
+_PREAMBLE = b"\x00" * 128 + b"DICM"
+_ITEM = b"\xfe\xff\x00\xe0"
+_LONG = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_32)
+_TEXT = frozenset({"AE", "AS", "CS", "DA", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+_NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+
+_Items = dict[int, bytes]
+"""Items already encoded, by the identity of their data set: one that stands in many places is encoded once."""
 
 
 def encoded(built: Dataset, software_version: str) -> bytes:
@@ -28,35 +43,72 @@ def encoded(built: Dataset, software_version: str) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"CXRNODE_{software_version}"[:16]
-    # A plain data set: highdicom's classes refuse some of what was put into theirs afterwards.
-    plain = Dataset()
-    plain.update({tag: built.get_item(tag) for tag in built.keys() if tag != _CHARACTER_SET})  # noqa: SIM118 - raw values
-    # Without this pydicom would decode what is raw and encode it again, not always to the same bytes.
-    plain.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=default_encoding)
-    plain.file_meta, plain.preamble = meta, b"\x00" * 128
-    buffer = BytesIO()
-    pydicom.dcmwrite(buffer, plain, enforce_file_format=True, implicit_vr=False, little_endian=True)
-    return _with_character_set(buffer.getvalue(), _stated_character_set(built))
+    about = b"".join(_elements(meta, {}))
+    group_length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(about))
+    return b"".join((_PREAMBLE, group_length, about, *_elements(built, {})))
 
 
-def _stated_character_set(built: Dataset) -> bytes | None:
-    """Give Specific Character Set as it is written (PS3.3 C.12.1.1.2): a CS of even length, None where it is not."""
-    if _CHARACTER_SET not in built:
+def _elements(dataset: Dataset, items: _Items) -> Iterator[bytes]:
+    """Give the elements in the order of their tags; raw ones are the bytes that they are."""
+    # As plain integers: a tag of pydicom compares itself in Python, and a thousand are sorted.
+    for tag, element in sorted((int(tag), element) for tag, element in dataset.items()):
+        if tag == _CHARACTER_SET:
+            yield _character_set(dataset)
+        elif isinstance(element, DataElement) and element.VR == "SQ":
+            yield _element(tag, "SQ", b"".join(_item(item, items) for item in element.value or ()))
+        else:
+            value = _value(element)
+            yield _by_pydicom(element) if value is None else _element(tag, str(element.VR), value)
+
+
+def _element(tag: int, vr: str, value: bytes) -> bytes:
+    """Put tag, VR and length before a value (PS3.5 7.1.2)."""
+    form = "<HH2s2xL" if vr in _LONG else "<HH2sH"
+    return struct.pack(form, tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
+
+
+def _item(dataset: Dataset, items: _Items) -> bytes:
+    """Give an item of a sequence with its length (PS3.5 7.5.1)."""
+    known = items.get(id(dataset))
+    if known is None:
+        content = b"".join(_elements(dataset, items))
+        known = items[id(dataset)] = _ITEM + struct.pack("<L", len(content)) + content
+    return known
+
+
+def _value(element: DataElement | RawDataElement) -> bytes | None:
+    """Give a value of the frequent kinds, of even length; None for what is left to pydicom."""
+    vr, value = str(element.VR), element.value
+    if isinstance(value, bytes):
+        found = value if element.is_raw or vr == "UN" else value + b"\x00" * (len(value) % 2)
+    elif value is None or (isinstance(value, str) and not value):
+        found = b""
+    elif vr in _TEXT and isinstance(value, str) and value.isascii():
+        found = value.encode("ascii") + (b"\x00" if vr == "UI" else b" ") * (len(value) % 2)
+    elif vr in _NUMBERS:
+        numbers = value if isinstance(value, Sequence) else [value]
+        found = struct.pack(f"<{len(numbers)}{_NUMBERS[vr]}", *numbers)
+    else:
         return None
-    stated = built[_CHARACTER_SET].value
-    terms = [stated] if isinstance(stated, str) else [str(term) for term in stated or ()]
-    text = "\\".join(terms).encode("ascii", "replace")
-    return text + b" " * (len(text) % 2)
+    return found if vr in _LONG or len(found) <= 0xFFFF else None
 
 
-def _with_character_set(file: bytes, stated: bytes | None) -> bytes:
-    """Put Specific Character Set at the head of the data set, where its tag belongs.
+def _by_pydicom(element: DataElement | RawDataElement) -> bytes:
+    """Let pydicom write an element of a rare kind. Nothing waits for a character set: see `_character_set`."""
+    buffer = BytesIO()
+    written = DicomFileLike(buffer)
+    written.is_implicit_VR, written.is_little_endian = False, True
+    write_data_element(written, element, [default_encoding])
+    return buffer.getvalue()
+
+
+def _character_set(built: Dataset) -> bytes:
+    """Write Specific Character Set (PS3.3 C.12.1.1.2) as it is stated: a CS of even length.
 
     No text of the object waits to be encoded: ours is ASCII, the source's is bytes. pydicom, given the character set,
     would warn of a misspelt one once for every item of every sequence.
     """
-    if stated is None:
-        return file
-    start = 144 + int.from_bytes(file[140:144], "little")  # preamble, prefix, group length (PS3.10 7.1)
-    element = struct.pack("<HH2sH", *_CHARACTER_SET, b"CS", len(stated)) + stated
-    return file[:start] + element + file[start:]
+    stated = built[_CHARACTER_SET].value
+    terms = [stated] if isinstance(stated, str) else [str(term) for term in stated or ()]
+    text = "\\".join(terms).encode("ascii", "replace")
+    return _element(_CHARACTER_SET, "CS", text + b" " * (len(text) % 2))
