@@ -8,11 +8,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cxrnode.domain.reasons import CAVEATS, REASONS
 
-_NAMES = {
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """What a structure or a finding is called: `title` in objects and lists, `short` on a picture.
+
+    `reserve` says in brackets what the title alone would hide from a reader of a sentence.
+    """
+
+    title: str
+    short: str
+    reserve: str = ""
+
+
+NAMES: Mapping[str, Name] = {
+    "right_lung": Name(title="Right lung", short="R lung"),
+    "left_lung": Name(title="Left lung", short="L lung"),
+    "heart": Name(title="Heart", short="heart"),
+    "pneumothorax": Name(title="Pneumothorax", short="pneumothorax"),
+    "right_pneumothorax": Name(title="Pneumothorax, right", short="R pneumothorax"),
+    "left_pneumothorax": Name(title="Pneumothorax, left", short="L pneumothorax"),
+    "lung_opacity": Name(title="Lung opacity", short="opacity"),
+    "covid19_pneumonia": Name(title="Appearance of COVID-19 pneumonia", short="like COVID-19"),
+    "viral_pneumonia": Name(
+        title="Appearance of viral pneumonia", short="like viral pneumonia", reserve="learned from children"
+    ),
+    "abnormal_chest": Name(title="Abnormal chest", short="abnormal chest"),
+}
+"""Every label and finding that a code is known for; what is not in it is called as its model calls it."""
+
+_NUMBERS = {
     "cardiothoracic_ratio": "Cardiothoracic ratio",
     "right_lung.area": "Right lung area",
     "left_lung.area": "Left lung area",
@@ -21,13 +51,20 @@ _NAMES = {
     "left_pneumothorax.hemithorax_share": "Left pneumothorax",
     "lung_asymmetry": "Right-left lung asymmetry (right minus left, of the sum)",
 }
-_FINDINGS = {
-    "covid19_pneumonia": "Appearance of COVID-19 pneumonia",
-    "viral_pneumonia": "Viral pneumonia (learned from children)",
-}
 _OF = {"hemithorax_share": "the area of its hemithorax"}
 """What a percentage is of, where it is not of the picture."""
-_REGIONS = {"right_lung": "right lung", "left_lung": "left lung", "heart": "heart"}
+
+
+def name_of(label: str) -> Name:
+    """Give the name of a label or a finding; of what nobody foresaw, the model's own word for it."""
+    words = label.replace("_", " ")
+    return NAMES.get(label, Name(title=words[:1].upper() + words[1:], short=words))
+
+
+def spoken(label: str) -> str:
+    """Give the name of a label or a finding in the middle of a sentence."""
+    title = name_of(label).title
+    return title[:1].lower() + title[1:]
 
 
 def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
@@ -41,7 +78,7 @@ def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
         said += [_measured(name, number, open_) for name, number in result["measurements"].items()]
         by = f" by the model {result.get('model', '')}"
         said += [_judged(name, judged, by if times[name] > 1 else "") for name, judged in result["findings"].items()]
-        said += [f"No {_REGIONS.get(label, label)} found." for label in result["absent"]]
+        said += [f"No {spoken(label)} found." for label in result["absent"]]
     said += [f"The model {name} is missing, because {REASONS[why].text}." for name, why in summary.get("missing", ())]
     return said + [f"Note: {caveat}." for caveat in summary.get("caveats", ())]
 
@@ -51,7 +88,7 @@ def _measured(name: str, number: Mapping[str, Any], open_: Collection[str]) -> s
     region, _, kind = name.rpartition(".")
     reserve = ", if it is one" if region.partition("_")[2] in open_ else ""
     of = _OF.get(kind, "the picture")
-    return f"{_NAMES.get(name, name.replace('_', ' '))}{reserve}: {quantity(number['value'], number['unit'], of)}."
+    return f"{_NUMBERS.get(name, name.replace('_', ' '))}{reserve}: {quantity(number['value'], number['unit'], of)}."
 
 
 def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:
@@ -63,7 +100,12 @@ def _judged(name: str, judged: Mapping[str, Any], by: str) -> str:
     bounds = judged.get("undecided", ())
     with_what = "" if probability is None else f" (probability {likelihood(probability, bounds)})"
     reserves = "".join(f" {CAVEATS.get(caveat, caveat)}." for caveat in judged.get("caveats", ()))
-    return f"{_FINDINGS.get(name, name.replace('_', ' ').capitalize())}{by}: {', '.join(said)}{with_what}.{reserves}"
+    return f"{_titled(name)}{by}: {', '.join(said)}{with_what}.{reserves}"
+
+
+def _titled(name: str) -> str:
+    called = name_of(name)
+    return f"{called.title} ({called.reserve})" if called.reserve else called.title
 
 
 def likelihood(probability: float, undecided: Sequence[float] = ()) -> str:

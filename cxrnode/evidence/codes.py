@@ -15,7 +15,9 @@ from pydicom.sr.coding import Code
 from cxrnode.domain.finding import Presence
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.reasons import REASONS
+from cxrnode.domain.wording import NAMES
 from cxrnode.errors import NeedsOperator
+from cxrnode.evidence.colours import COLOURS
 
 _Key = TypeVar("_Key")
 _Entry = TypeVar("_Entry")
@@ -33,14 +35,23 @@ class UnknownConcept(NeedsOperator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """What a segment shows: PS3.16 CID 7150 (category), CID 7151 (type), CID 244 (laterality); CIELab L*, a*, b*."""
+    """What a segment shows: PS3.16 CID 7150 (category), CID 7151 (type), CID 244 (laterality)."""
 
-    title: str
+    label: str
     category: Code
     kind: Code
     laterality: Code | None = None
     site: Code | None = None
-    colour: tuple[float, float, float]
+
+    @property
+    def title(self) -> str:
+        """Its name as a person reads it."""
+        return NAMES[self.label].title
+
+    @property
+    def colour(self) -> tuple[float, float, float]:
+        """CIELab L*, a*, b*."""
+        return COLOURS[self.label].cielab
 
     @property
     def anatomical(self) -> bool:
@@ -91,28 +102,24 @@ LATERALITIES: dict[tuple[str, ...], Code] = {("right",): RIGHT, ("left",): LEFT,
 """PS3.16 CID 244, by the sides of a finding."""
 
 
-def _pneumothorax(title: str, laterality: Code | None = None) -> Structure:
-    return Structure(
-        title=title,
-        category=ABNORMAL_STRUCTURE,
-        kind=PNEUMOTHORAX,
-        laterality=laterality,
-        site=LUNG,
-        colour=(85.4, -0.3, 74.3),
-    )
+def _anatomy(label: str, kind: Code, laterality: Code | None = None) -> Structure:
+    return Structure(label=label, category=ANATOMICAL_STRUCTURE, kind=kind, laterality=laterality)
+
+
+def _pneumothorax(label: str, laterality: Code | None = None) -> Structure:
+    return Structure(label=label, category=ABNORMAL_STRUCTURE, kind=PNEUMOTHORAX, laterality=laterality, site=LUNG)
 
 
 STRUCTURES: dict[str, Structure] = {
-    "right_lung": Structure(
-        title="Right lung", category=ANATOMICAL_STRUCTURE, kind=LUNG, laterality=RIGHT, colour=(64.5, 3.4, -55.1)
-    ),
-    "left_lung": Structure(
-        title="Left lung", category=ANATOMICAL_STRUCTURE, kind=LUNG, laterality=LEFT, colour=(78.6, -58.9, 38.2)
-    ),
-    "heart": Structure(title="Heart", category=ANATOMICAL_STRUCTURE, kind=HEART, colour=(54.5, 62.9, 37.3)),
-    "pneumothorax": _pneumothorax("Pneumothorax"),
-    "right_pneumothorax": _pneumothorax("Pneumothorax, right", RIGHT),
-    "left_pneumothorax": _pneumothorax("Pneumothorax, left", LEFT),
+    one.label: one
+    for one in (
+        _anatomy("right_lung", LUNG, RIGHT),
+        _anatomy("left_lung", LUNG, LEFT),
+        _anatomy("heart", HEART),
+        _pneumothorax("pneumothorax"),
+        _pneumothorax("right_pneumothorax", RIGHT),
+        _pneumothorax("left_pneumothorax", LEFT),
+    )
 }
 
 # No number on the screen without its unit: PS3.16 CID 7181 and UCUM.
@@ -168,23 +175,23 @@ BAND = (
 """The bounds between which nobody says; no standard code says either."""
 
 ABNORMALITIES: dict[str, Abnormality] = {
-    "pneumothorax": Abnormality(title="Pneumothorax", concept=PNEUMOTHORAX, site=LUNG),
-    "lung_opacity": Abnormality(title="Lung opacity", concept=OPACITY, site=LUNG),
+    "pneumothorax": Abnormality(title=NAMES["pneumothorax"].title, concept=PNEUMOTHORAX, site=LUNG),
+    "lung_opacity": Abnormality(title=NAMES["lung_opacity"].title, concept=OPACITY, site=LUNG),
     # What a picture looks like, not what the patient has: the diagnoses (SCT 882784691000119100, 75570004) say more.
     "covid19_pneumonia": Abnormality(
-        title="Appearance of COVID-19 pneumonia",
+        title=NAMES["covid19_pneumonia"].title,
         concept=_private("LIKECOVID19", "Appearance of COVID-19 pneumonia"),
         site=LUNG,
         structure=False,
     ),
     "viral_pneumonia": Abnormality(
-        title="Appearance of viral pneumonia",
+        title=NAMES["viral_pneumonia"].title,
         concept=_private("LIKEVIRAL", "Appearance of viral pneumonia"),
         site=LUNG,
         structure=False,
     ),
     "abnormal_chest": Abnormality(
-        title="Abnormal chest",
+        title=NAMES["abnormal_chest"].title,
         concept=_private("ABNORMALCHEST", "Abnormal chest radiograph"),
         site=THORAX,
         structure=False,

@@ -99,7 +99,7 @@ def test_numbers_carry_their_unit(value: float, unit: str, read: str) -> None:
         ),
         ("lung_opacity", {"presence": "present", "boxes": 1}, "Lung opacity: present, 1 place."),
         ("covid19_pneumonia", {"presence": "absent"}, "Appearance of COVID-19 pneumonia: absent."),
-        ("viral_pneumonia", {"presence": "absent"}, "Viral pneumonia (learned from children): absent."),
+        ("viral_pneumonia", {"presence": "absent"}, "Appearance of viral pneumonia (learned from children): absent."),
         ("abnormal_chest", {"presence": "present"}, "Abnormal chest: present."),
     ],
 )
