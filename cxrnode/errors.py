@@ -79,6 +79,10 @@ class NeedsOperator(CxrnodeError):
     """An operator has to look at this before it can go on."""
 
 
+class ClassNotAccepted(NeedsOperator):
+    """The destination does not take this class of object; another one may go in its place."""
+
+
 class Fatal(CxrnodeError):
     """The node cannot run like this."""
 

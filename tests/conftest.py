@@ -77,6 +77,13 @@ def storescp(needs: Callable[..., None], tmp_path: Path) -> Callable[..., Abstra
     return lambda *flags: peers.start_storescp(tmp_path / "scp", *flags)
 
 
+@pytest.fixture
+def storescp_taking(needs: Callable[..., None], tmp_path: Path) -> Callable[..., AbstractContextManager[int]]:
+    """DCMTK's storescp that takes only some SOP classes: `with storescp_taking(uid, uid) as port:`."""
+    needs("storescp")
+    return lambda *classes: peers.storescp_taking(tmp_path / "scp", classes)
+
+
 @pytest.fixture(scope="session")
 def data(lacking: Callable[[str], None]) -> Path:
     """The folder of real radiographs: CXRNODE_DATA, or ../shared/data beside the repository."""

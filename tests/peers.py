@@ -15,7 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,10 +135,30 @@ def start_storescp(folder: Path, *flags: str, ae_title: str = "STORESCP") -> Ite
     """Run DCMTK's storescp, which writes into `folder`; give its port."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    accepting = () if any(flag.startswith("+x") for flag in flags) else ("+xa",)
+    accepting = () if any(flag.startswith(("+x", "-xf")) for flag in flags) else ("+xa",)
     arguments = [*accepting, *flags, "+B", "-aet", ae_title, "-od", folder, port]
     with started("storescp", *arguments, port=port, log=folder.parent / f"storescp-{port}.log"):
         yield port
+
+
+@contextmanager
+def storescp_taking(folder: Path, classes: Sequence[str], *, ae_title: str = "STORESCP") -> Iterator[int]:
+    """Run storescp that takes only these SOP classes, uncompressed, and C-ECHO; give its port."""
+    profile = folder.parent / f"{folder.name}.cfg"
+    profile.write_text(_profile(["1.2.840.10008.1.1", *classes]))
+    with start_storescp(folder, "-xf", str(profile), "Only", ae_title=ae_title) as port:
+        yield port
+
+
+def _profile(classes: Sequence[str]) -> str:
+    """Give DCMTK's configuration of what an association accepts, with one profile, `Only`."""
+    accepted = "".join(f"PresentationContext{n} = {uid}\\Plain\n" for n, uid in enumerate(classes, 1))
+    return (
+        "[[TransferSyntaxes]]\n[Plain]\n"
+        "TransferSyntax1 = LittleEndianExplicit\nTransferSyntax2 = LittleEndianImplicit\n"
+        f"[[PresentationContexts]]\n[Accepted]\n{accepted}"
+        "[[Profiles]]\n[Only]\nPresentationContexts = Accepted\n"
+    )
 
 
 def _configuration(orthanc: Orthanc, folder: Path) -> dict[str, object]:

@@ -5,11 +5,10 @@ Hides how a presentation context is made. Promises the same offer to every peer,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydicom.uid import (
     JPEG2000,
-    ComprehensiveSRStorage,
     ComputedRadiographyImageStorage,
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
@@ -26,16 +25,15 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
-    SegmentationStorage,
 )
 from pynetdicom.presentation import PresentationContext, build_context
+
+from cxrnode.domain.capability import NAMES
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 """The well-known instance that storage commitment is asked of (PS3.4 J.3.5)."""
-
-COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 MAXIMUM_PDU = 131072
 """Bytes. Larger gives nothing, and DCMTK takes no more."""
@@ -48,12 +46,7 @@ SOURCE_CLASSES: tuple[str, ...] = (
 )
 """What the listener takes where the settings say nothing; other storage classes are a setting."""
 
-EVIDENCE_CLASSES: tuple[str, ...] = (
-    SegmentationStorage,
-    ComprehensiveSRStorage,
-    COMPREHENSIVE_3D_SR,
-    SecondaryCaptureImageStorage,
-)
+EVIDENCE_CLASSES: tuple[str, ...] = tuple(NAMES)
 """What the node itself writes and sends."""
 
 # The acceptor's order decides where one context offers several (PS3.8 9.3.3.2): what needs no codec comes first.
@@ -93,3 +86,15 @@ def proposed(storage_classes: Iterable[str]) -> list[PresentationContext]:
     contexts = [build_context(uid, [syntax]) for uid in dict.fromkeys(storage_classes) for syntax in UNCOMPRESSED]
     contexts += [build_context(uid, list(UNCOMPRESSED)) for uid in (VERIFICATION, STORAGE_COMMITMENT)]
     return contexts
+
+
+def agreed(accepted_contexts: Iterable[PresentationContext]) -> Mapping[str, str]:
+    """Give each storage class that a peer accepted, with the transfer syntax in which it would be sent."""
+    pairs = {(str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in accepted_contexts}
+    return {
+        sop_class: syntax
+        # The one of two that comes later here stays: Explicit VR, in which the kept objects lie.
+        for syntax in reversed(UNCOMPRESSED)
+        for sop_class, taken in sorted(pairs)
+        if taken == syntax and sop_class not in {VERIFICATION, STORAGE_COMMITMENT}
+    }

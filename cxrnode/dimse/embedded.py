@@ -253,7 +253,8 @@ def _send_report(association: Association, information: Dataset, kind: int) -> i
 
 
 def _contexts(commits: bool, storage_classes: Sequence[str] | None) -> list[PresentationContext]:
-    classes = storage_classes or [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    everything = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    classes = everything if storage_classes is None else storage_classes
     accepted = [build_context(uid, list(contexts.TRANSFER_SYNTAXES)) for uid in dict.fromkeys(classes)]
     services = [contexts.VERIFICATION, *([contexts.STORAGE_COMMITMENT] if commits else [])]
     return [*accepted, *(build_context(uid, list(contexts.UNCOMPRESSED)) for uid in services)]

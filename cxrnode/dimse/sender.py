@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from cxrnode import telemetry
 from cxrnode.dimse import commitment, contexts, status
 from cxrnode.dimse.connection import Address, Waits, connect, end, lose, usable
 from cxrnode.domain.delivery import Delivery, Destination
-from cxrnode.errors import AssociationLost, CxrnodeError, NeedsOperator, Retryable
+from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable
 from cxrnode.ports import StoreResult
 
 if TYPE_CHECKING:
@@ -61,6 +61,22 @@ class Sender:
         """C-ECHO. Raises AssociationLost, or NeedsOperator when it is refused."""
         with self._line(destination) as line:
             line.use(partial(_echo, subject=destination.name))
+
+    def negotiated(self, destination: Destination) -> Mapping[str, str]:
+        """Give the storage classes of ours that the destination takes, each with the transfer syntax it would go in.
+
+        Asked on an association of its own: a kept one may be older than the archive's settings, and this does not wait
+        for what is being sent. Raises as `echo` does.
+        """
+        association = self._open(self._address(destination))
+        try:
+            return contexts.agreed(association.accepted_contexts)
+        finally:
+            end(association)
+
+    def accepted(self, destination: Destination) -> frozenset[str]:
+        """Give the storage classes of ours that the destination takes. Raises as `echo` does."""
+        return frozenset(self.negotiated(destination))
 
     def store(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> Sequence[StoreResult]:
         """C-STORE each object; one result each, in order. Never raises for one object's failure.
@@ -96,11 +112,14 @@ class Sender:
                 line.end()
 
     def _line(self, destination: Destination) -> _Line:
-        address = Address(
-            host=destination.host, port=destination.port, called=destination.ae_title, calling=self._ae_title
-        )
+        address = self._address(destination)
         with self._lock:
             return self._lines.setdefault(address, _Line(address, self._open, self._waits))
+
+    def _address(self, destination: Destination) -> Address:
+        return Address(
+            host=destination.host, port=destination.port, called=destination.ae_title, calling=self._ae_title
+        )
 
     def _open(self, address: Address) -> Association:
         handlers = [(evt.EVT_N_EVENT_REPORT, partial(commitment.take_report, report=self._report))]
@@ -198,11 +217,11 @@ def _send(association: Association, path: Path, subject: str) -> int:
         return _status(lambda: association.send_c_store(path), "C-STORE", subject)
     if syntax in contexts.UNCOMPRESSED and any((sop_class, other) in offered for other in contexts.UNCOMPRESSED):
         return _status(lambda: association.send_c_store(dcmread(path)), "C-STORE", subject)
-    raise NeedsOperator(
+    raise ClassNotAccepted(
         f"the peer accepts no {UID(sop_class).name} in {UID(syntax).name}",
         operation="C-STORE",
         subject=subject,
-        hint=status.HINT,
+        hint=status.CLASS_HINT,
     )
 
 

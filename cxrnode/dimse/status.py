@@ -5,7 +5,9 @@ Hides the ranges of the standard. Promises an error of ours, or None where the p
 
 from __future__ import annotations
 
-from cxrnode.errors import CxrnodeError, NeedsOperator, Retryable
+from collections.abc import Mapping
+
+from cxrnode.errors import ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
@@ -24,6 +26,9 @@ NOT_OFFERED = frozenset({SOP_CLASS_NOT_SUPPORTED, 0x0118, 0x0123, UNRECOGNISED_O
 """Answers to N-ACTION that say: no storage commitment here."""
 
 HINT = "see 'A destination refuses an object' in docs/operations.md"
+CLASS_HINT = "see 'A destination does not take an object' in docs/operations.md"
+
+_HINTS: Mapping[type[CxrnodeError], str] = {NeedsOperator: HINT, ClassNotAccepted: CLASS_HINT}
 
 # First and last status of a range, what happens next (None: the peer holds it), what the status says.
 _NEXT: tuple[tuple[int, int, type[CxrnodeError] | None, str], ...] = (
@@ -33,7 +38,7 @@ _NEXT: tuple[tuple[int, int, type[CxrnodeError] | None, str], ...] = (
     (0x0111, 0x0111, None, "already stored"),
     (0x0110, 0x0110, Retryable, "processing failure"),
     (0x0117, 0x0117, NeedsOperator, "invalid SOP instance"),
-    (0x0122, 0x0122, NeedsOperator, "SOP class not supported"),
+    (0x0122, 0x0122, ClassNotAccepted, "SOP class not supported"),
     (0x0124, 0x0124, NeedsOperator, "not authorised"),
     (0x0210, 0x0210, Retryable, "duplicate invocation"),
     (0x0211, 0x0212, NeedsOperator, "operation not recognised"),
@@ -50,5 +55,5 @@ def failure(status: int, *, operation: str, subject: str) -> CxrnodeError | None
     error, says = next(matches, (Retryable, "a status the standard does not know"))
     if error is None:
         return None
-    hint = HINT if error is NeedsOperator else ""
-    return error(f"the peer answered 0x{status:04X}, {says}", operation=operation, subject=subject, hint=hint)
+    happened = f"the peer answered 0x{status:04X}, {says}"
+    return error(happened, operation=operation, subject=subject, hint=_HINTS.get(error, ""))

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
+    Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -19,16 +20,17 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from cxrnode.dimse import contexts
 from cxrnode.dimse.connection import Waits
 from cxrnode.dimse.sender import Sender
+from cxrnode.domain.capability import NAMES, SECONDARY_CAPTURE
 from cxrnode.domain.delivery import Delivery, Destination
-from cxrnode.errors import AssociationLost, NeedsOperator, Retryable
+from cxrnode.errors import AssociationLost, ClassNotAccepted, NeedsOperator, Retryable
 from cxrnode.testing import start_pacs
 from tests import peers
 from tests.fakes.door import NODE, data_set_of, open_door
+from tests.fakes.peer import FakePeer
 
-EVIDENCE = (SegmentationStorage, ComprehensiveSRStorage, contexts.COMPREHENSIVE_3D_SR)
+EVIDENCE = (SegmentationStorage, ComprehensiveSRStorage, Comprehensive3DSRStorage)
 
 
 class Reports:
@@ -153,7 +155,7 @@ def test_association_that_the_peer_closed_is_made_again(sender, evidence):
         (0xFFF0, Retryable),
         (0xA900, NeedsOperator),
         (0xC123, NeedsOperator),
-        (0x0122, NeedsOperator),
+        (0x0122, ClassNotAccepted),
         (0x0124, NeedsOperator),
     ],
 )
@@ -245,10 +247,88 @@ def test_class_that_the_peer_does_not_take_is_named(sender, evidence):
     """A PACS without SEG: the SR goes through, the SEG's error names class and transfer syntax, and no patient."""
     with start_pacs(storage_classes=[ComprehensiveSRStorage]) as pacs:
         seg, sr = sender.store(pacs.destination(), [evidence(), evidence(ComprehensiveSRStorage)])
-    assert type(seg.error) is NeedsOperator
+    assert type(seg.error) is ClassNotAccepted
     assert "Segmentation Storage in Explicit VR Little Endian" in str(seg.error)
     assert "SENTINEL" not in str(seg.error)
     assert sr.error is None
+
+
+@pytest.fixture(params=["sender", "fake"])
+def reports_only(request, sender):
+    """A peer, real and fake, whose destination takes Comprehensive SR and nothing else of ours."""
+    with start_pacs(storage_classes=[ComprehensiveSRStorage]) as pacs:
+        fake = FakePeer()
+        fake.takes["pacs"] = frozenset({ComprehensiveSRStorage})
+        yield (sender if request.param == "sender" else fake), pacs.destination()
+
+
+def test_what_a_destination_takes_is_what_it_is_told_to_take(reports_only, evidence):
+    """Asked, it names its class; sent another, it refuses that as a class that it does not take, and takes its own."""
+    peer, destination = reports_only
+    assert peer.accepted(destination) == {ComprehensiveSRStorage}
+    results = peer.store(destination, [evidence(), evidence(ComprehensiveSRStorage)])
+    assert [type(result.error) for result in results] == [ClassNotAccepted, type(None)]
+
+
+def test_everything_that_the_node_writes_is_asked_for(sender):
+    """An archive that takes everything is sent each class as it lies on disk; one that stores nothing, nothing."""
+    with start_pacs() as pacs:
+        assert sender.negotiated(pacs.destination()) == dict.fromkeys(NAMES, ExplicitVRLittleEndian)
+    with start_pacs(storage_classes=[]) as pacs:
+        assert sender.accepted(pacs.destination()) == frozenset()
+
+
+def test_what_is_taken_is_asked_anew_and_beside_what_is_being_sent(sender, evidence):
+    """On an association of its own: an object that stalls delays no answer, and nothing stays open."""
+    with start_pacs() as pacs, ThreadPoolExecutor() as pool:
+        pacs.behave(stall="after")
+        waiting = pool.submit(sender.store, pacs.destination(), [evidence()])
+        pacs.wait_for(lambda: pacs.received)
+        assert SECONDARY_CAPTURE in sender.accepted(pacs.destination())
+        assert not waiting.done()
+        pacs.behave()
+    with open_door_for_evidence() as door:
+        for _ in range(2):
+            assert sender.accepted(_destination(door.port, NODE)) == frozenset(EVIDENCE)
+        door.wait_for(lambda: len(door.ended) == 2)
+
+
+def test_who_cannot_be_asked_is_an_error_as_for_echo(sender):
+    """Nobody there: to be asked again later. Another name: for the operator."""
+    with pytest.raises(AssociationLost):
+        sender.accepted(_destination(peers.free_port()))
+    with start_pacs() as pacs, pytest.raises(NeedsOperator, match="AE title"):
+        sender.accepted(_destination(pacs.port, "OTHER"))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("taken", [(), (SECONDARY_CAPTURE,), (SECONDARY_CAPTURE, ComprehensiveSRStorage)])
+def test_dcmtk_limited_to_some_classes_says_so(sender, evidence, storescp_taking, taken):
+    """DCMTK's storescp with a profile: what it says that it takes it takes, and refuses the rest."""
+    with storescp_taking(*taken) as port:
+        destination = _destination(port, "STORESCP")
+        assert sender.accepted(destination) == frozenset(taken)
+        results = sender.store(destination, [evidence(sop_class) for sop_class in NAMES])
+    refused = {result.delivery.sop_class_uid for result in results if type(result.error) is ClassNotAccepted}
+    assert refused == NAMES.keys() - set(taken)
+    assert {result.delivery.sop_class_uid for result in results if result.error is None} == set(taken)
+
+
+@pytest.mark.peers
+def test_dcmtk_that_takes_implicit_only_is_asked_in_that(sender, storescp):
+    """The transfer syntax that is told is the one in which objects will go."""
+    with storescp("+xi") as port:
+        assert set(sender.negotiated(_destination(port, "STORESCP")).values()) == {ImplicitVRLittleEndian}
+
+
+@pytest.mark.peers
+def test_orthanc_takes_every_class_that_the_node_writes(sender, orthanc, evidence):
+    """It says so when it is asked, and stores one of each."""
+    destination = _destination(orthanc.port)
+    assert sender.negotiated(destination) == dict.fromkeys(NAMES, ExplicitVRLittleEndian)
+    made = [evidence(sop_class) for sop_class in NAMES]
+    assert [result.error for result in sender.store(destination, made)] == [None] * len(NAMES)
+    assert len(orthanc.instances()) == len(NAMES)
 
 
 @pytest.mark.peers
@@ -400,7 +480,7 @@ def test_no_thread_is_left_behind(evidence):
 def test_orthanc_takes_evidence_and_commits(sender, reports, orthanc, radiograph, evidence, tmp_path):
     """Orthanc stores SEG and SR, and reports on a new association to the listener: what it holds as committed, what
     it never got as failed with 0x0112."""
-    made = [evidence(), evidence(ComprehensiveSRStorage), evidence(contexts.COMPREHENSIVE_3D_SR)]
+    made = [evidence(), evidence(ComprehensiveSRStorage), evidence(Comprehensive3DSRStorage)]
     never, transaction = evidence()[0], generate_uid()
     destination = _destination(orthanc.port)
     with open_door(tmp_path / "node") as door:
