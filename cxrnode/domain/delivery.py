@@ -5,7 +5,9 @@ Theory of operation. A delivery is PENDING in the same transaction that complete
 commits, the storage commitment transaction is recorded before N-ACTION goes out, and the N-EVENT-REPORT brings it
 to COMMITTED, or back to PENDING for what the archive says it does not hold. A report that never comes is asked for
 again when its time is over. Without commitment SENT is final, and is never called committed. PARKED waits for an
-operator.
+operator. WITHDRAWN is not sent and not to be: its destination takes no such class and gets something else instead, or
+its job states it no more, or an operator took its results back. Nobody has to look at it; only a job that states it
+(again) brings it back, and what was sent is never withdrawn: a rejection note is what takes that back.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ class DeliveryState(StrEnum):
     SENT = "SENT"
     COMMITTED = "COMMITTED"
     PARKED = "PARKED"
+    WITHDRAWN = "WITHDRAWN"
+    """Not sent and not to be."""
 
 
 class DeliveryEvent(StrEnum):
@@ -37,19 +41,27 @@ class DeliveryEvent(StrEnum):
     COMMIT = "commit"
     NOT_HELD = "not_held"
     """The archive's report says it does not have the object."""
+    WITHDRAW = "withdraw"
+    """It is not to go there after all."""
     REQUEUE = "requeue"
+    """An operator's `jobs retry`, or a job that states it again."""
 
 
 DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] = {
     (DeliveryState.PENDING, DeliveryEvent.CLAIM): DeliveryState.SENDING,
+    (DeliveryState.PENDING, DeliveryEvent.PARK): DeliveryState.PARKED,
+    (DeliveryState.PENDING, DeliveryEvent.WITHDRAW): DeliveryState.WITHDRAWN,
     (DeliveryState.SENDING, DeliveryEvent.CLAIM): DeliveryState.SENDING,
     (DeliveryState.SENDING, DeliveryEvent.STORED): DeliveryState.SENT,
     (DeliveryState.SENDING, DeliveryEvent.RETRY): DeliveryState.PENDING,
     (DeliveryState.SENDING, DeliveryEvent.PARK): DeliveryState.PARKED,
+    (DeliveryState.SENDING, DeliveryEvent.WITHDRAW): DeliveryState.WITHDRAWN,
     (DeliveryState.SENT, DeliveryEvent.COMMIT): DeliveryState.COMMITTED,
     (DeliveryState.SENT, DeliveryEvent.NOT_HELD): DeliveryState.PENDING,
     (DeliveryState.SENT, DeliveryEvent.PARK): DeliveryState.PARKED,
     (DeliveryState.PARKED, DeliveryEvent.REQUEUE): DeliveryState.PENDING,
+    (DeliveryState.PARKED, DeliveryEvent.WITHDRAW): DeliveryState.WITHDRAWN,
+    (DeliveryState.WITHDRAWN, DeliveryEvent.REQUEUE): DeliveryState.PENDING,
 }
 
 

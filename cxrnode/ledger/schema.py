@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
 
-VERSION = "0001"
+VERSION = "0002"
 """The migration that this code works with."""
 
 metadata = sa.MetaData()
@@ -155,6 +155,13 @@ jobs = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("scheduled_at", Utc, nullable=False),
     sa.Column("ended_at", Utc, nullable=True),
+    sa.Column(
+        "fallbacks",
+        sa.JSON,
+        nullable=False,
+        server_default=sa.text("'{}'"),
+        comment="by destination: what it does not take, and what goes instead, in sentences",
+    ),
     _one_of("state", JobState, "job_state"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (lease_until IS NOT NULL)", name="job_lease"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (incarnation IS NOT NULL)", name="job_holder"),
@@ -180,6 +187,16 @@ job_members = sa.Table(
     sqlite_with_rowid=False,
 )
 
+retractions = sa.Table(
+    "retractions",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), primary_key=True, comment="whose results were taken back"),
+    sa.Column("retraction_id", sa.ForeignKey("jobs.id"), nullable=False, comment="the job that says so"),
+    sa.Column("because", sa.Text, nullable=False, comment="a key of RETRACTIONS"),
+    sa.Index("jobs_of_retraction", "retraction_id"),
+    sqlite_with_rowid=False,
+)
+
 evidence = sa.Table(
     "evidence",
     metadata,
@@ -193,6 +210,13 @@ evidence = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("kept_at", Utc, nullable=False),
+    sa.Column(
+        "objection",
+        sa.Text,
+        nullable=False,
+        server_default=sa.text("''"),
+        comment="why the node's own inspection keeps it from being sent",
+    ),
     sa.Index("evidence_by_study", "study_uid"),
     sqlite_autoincrement=True,
 )
@@ -239,6 +263,7 @@ deliveries = sa.Table(
     sa.Index("deliveries_to_ask", "destination", "ask_at", "state", sqlite_where=sa.text("state = 'SENT'")),
     sa.Index("deliveries_parked", "destination", "state", sqlite_where=sa.text("state = 'PARKED'")),
     sa.Index("deliveries_committed", "destination", "state", sqlite_where=sa.text("state = 'COMMITTED'")),
+    sa.Index("deliveries_withdrawn", "destination", "state", sqlite_where=sa.text("state = 'WITHDRAWN'")),
     sqlite_autoincrement=True,
 )
 
@@ -258,6 +283,14 @@ commitment_deliveries = sa.Table(
     sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), primary_key=True),
     sa.Column("attempt", sa.Integer, nullable=False, comment="the sending that was asked about"),
     sqlite_with_rowid=False,
+)
+
+capabilities = sa.Table(
+    "capabilities",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("asked_at", Utc, nullable=False),
+    sa.Column("classes", sa.JSON, nullable=False, comment="SOP classes that it accepted"),
 )
 
 switches = sa.Table(

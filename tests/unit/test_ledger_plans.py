@@ -129,7 +129,7 @@ def test_counting_reads_indexes_only(ledger: SqliteLedger, statements: Statement
             if "count(*)" in statement
             for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
-    assert len(steps) == 13
+    assert len(steps) == 14
     assert all("COVERING INDEX" in step for step in steps), steps
 
 

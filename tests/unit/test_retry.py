@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryState
+from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
 from cxrnode.domain.job import JOB_TRANSITIONS, JobState, Park, Retry, RetryPolicy, after_failure
 from cxrnode.errors import ChildLost, NeedsOperator
 
@@ -58,3 +58,11 @@ def test_every_state_can_be_reached_and_the_ends_are_ends() -> None:
     assert {state for state, _ in JOB_TRANSITIONS} == {*JobState} - {JobState.CANCELED}
     assert {*DELIVERY_TRANSITIONS.values()} == {*DeliveryState}
     assert {state for state, _ in DELIVERY_TRANSITIONS} == {*DeliveryState} - {DeliveryState.COMMITTED}
+
+
+def test_only_what_is_not_at_the_destination_can_be_withdrawn() -> None:
+    """What was sent is taken back by a note, never by forgetting it; and only stating it again brings it back."""
+    before = {state for state, event in DELIVERY_TRANSITIONS if event is DeliveryEvent.WITHDRAW}
+    assert before == {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.PARKED}
+    after = {event: to for (state, event), to in DELIVERY_TRANSITIONS.items() if state is DeliveryState.WITHDRAWN}
+    assert after == {DeliveryEvent.REQUEUE: DeliveryState.PENDING}
