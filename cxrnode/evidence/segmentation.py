@@ -1,34 +1,40 @@
 """Composes the SEG of one model on one source: Segmentation Storage, BINARY, on the source's own rows and columns.
 
-Hides how highdicom is led around what it does to radiographs. Promises an object that dciodvfy finds no error in, that
+Hides the attributes of the IOD, written as a template: a general constructor checks and copies whole planes, and leaves
+out of a radiograph's SEG what viewers need. Promises an object that dciodvfy finds no error in, that
 dcmqi reads with exactly the areas that were given, and that OHIF shows (PS3.3 A.51, C.8.20.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
+from pydicom.tag import Tag
 
+from cxrnode.domain.capability import SEGMENTATION
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import ModelIdentity, ModelResult, Region
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import headers, settle
-from cxrnode.evidence.codes import INTENDED_USE, plain, structure
+from cxrnode.evidence.codes import INTENDED_USE, Structure, plain, structure
 from cxrnode.evidence.geometry import add_geometry
 from cxrnode.evidence.identity import Author, region_uid, segmentation_uid, series_uid
+from cxrnode.evidence.items import code_item, data_set, reference
 
 SERIES_NUMBER = 7001
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 """PS3.16 CID 7162, Algorithm Family."""
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+"""PS3.16 CID 7202, Source Image Purposes of Reference."""
+DERIVED_BY_SEGMENTATION = Code("113076", "DCM", "Segmentation")
+"""PS3.16 CID 7203, Image Derivation."""
 
 
 def compose_segmentation(
@@ -41,10 +47,9 @@ def compose_segmentation(
     for region in regions:
         _check_plane(source, region)
     uid = segmentation_uid(author, source, result, geometry)
-    image, moment = headers.stand_in(source), headers.moment_of(header)
-    built = _skeleton(author, source, image, result.model, regions, uid)
+    moment = headers.moment_of(header)
+    built = _template(author, source, result.model, regions, uid)
     put_pixels(built, [region.mask for region in regions])
-    _segments_per_frame(built)
     add_geometry(built, header, geometry)
     settle.settle(built, moment)
     settle.prove_settled(built, moment, _given_uids(source, result.model, regions, uid))
@@ -52,72 +57,137 @@ def compose_segmentation(
     return built
 
 
-def _skeleton(
-    author: Author, source: Instance, image: Dataset, model: ModelIdentity, regions: Sequence[Region], uid: str
-) -> Dataset:
-    """Let highdicom write everything but the pixels, over 8 by 8 of them: its checks of full planes cost too much."""
-    built: Dataset = hd.seg.Segmentation(
-        source_images=[image],
-        pixel_array=np.ones((1, 8, 8, len(regions)), dtype=bool),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(source, model, number, region) for number, region in enumerate(regions, 1)],
-        series_instance_uid=series_uid(uid),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=uid,
-        instance_number=1,
-        manufacturer=OWN_MANUFACTURER,
-        manufacturer_model_name="cxrnode",
-        software_versions=author.software_version,
-        device_serial_number=author.device_name,
-        series_description=plain(f"cxrnode {model.name} segmentation"),
-        content_label=_content_label(model.name),
-        content_description=INTENDED_USE,
-        content_creator_name=f"{OWN_MANUFACTURER}^",
+def _template(author: Author, source: Instance, model: ModelIdentity, regions: Sequence[Region], uid: str) -> Dataset:
+    """Give all that does not come from the source's header or the masks (PS3.3 A.51.3)."""
+    image = reference(source.description.sop_class_uid, source.uid)
+    referenced = data_set(SeriesInstanceUID=source.description.series_uid, ReferencedInstanceSequence=[image])
+    built = data_set(
+        ImageType=["DERIVED", "PRIMARY"],
+        SOPClassUID=SEGMENTATION,
+        SOPInstanceUID=uid,
+        Modality="SEG",
+        Manufacturer=OWN_MANUFACTURER,
+        SeriesDescription=plain(f"cxrnode {model.name} segmentation"),
+        ManufacturerModelName="cxrnode",
+        ReferencedSeriesSequence=[referenced],
+        SourceImageSequence=[image],
+        DeviceSerialNumber=author.device_name,
+        SoftwareVersions=author.software_version,
+        StudyInstanceUID=source.study_uid,
+        SeriesInstanceUID=series_uid(uid),
+        SeriesNumber=SERIES_NUMBER,
+        InstanceNumber=1,
+        ContentLabel=_content_label(model.name),
+        ContentDescription=INTENDED_USE,
+        ContentCreatorName=f"{OWN_MANUFACTURER}^",
+        PresentationLUTShape="IDENTITY",
+        SegmentationType="BINARY",
+        SegmentSequence=_segments(source, model, regions),
+        DimensionOrganizationSequence=[Dataset()],
+        DimensionIndexSequence=[_dimension()],
+        SharedFunctionalGroupsSequence=[Dataset()],
+        PerFrameFunctionalGroupsSequence=[_frame(source, number) for number, _ in enumerate(regions, 1)],
     )
+    built.update(data_set(**_PIXELS, NumberOfFrames=len(regions)))
     return built
 
 
-def _describe(source: Instance, model: ModelIdentity, number: int, region: Region) -> hd.seg.SegmentDescription:
-    what = structure(region.label)
-    description = hd.seg.SegmentDescription(
-        segment_number=number,
-        segment_label=what.title,
-        segmented_property_category=what.category,
-        segmented_property_type=what.kind,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=plain(model.name),
-            version=plain(model.version),
-            family=ARTIFICIAL_INTELLIGENCE,
-            source=OWN_MANUFACTURER,
-            parameters={"digest": model.digest, "backend": plain(model.backend, 256)},
-        ),
-        tracking_id=what.title,
-        tracking_uid=region_uid(source, model, region.label),
-        anatomic_regions=[what.site] if what.site else None,
-        display_color=hd.color.CIELabColor(*what.colour),
+_PIXELS: Mapping[str, object] = {
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 1,
+    "BitsStored": 1,
+    "HighBit": 0,
+    "PixelRepresentation": 0,
+    "LossyImageCompression": "00",
+}
+"""PS3.3 C.8.20.2: one bit a pixel."""
+
+
+def _segments(source: Instance, model: ModelIdentity, regions: Sequence[Region]) -> list[Dataset]:
+    algorithm = data_set(
+        AlgorithmSource=OWN_MANUFACTURER,
+        AlgorithmFamilyCodeSequence=[code_item(ARTIFICIAL_INTELLIGENCE)],
+        AlgorithmVersion=plain(model.version),
+        AlgorithmParameters=f"digest={model.digest},backend={plain(model.backend, 256)}",
+        AlgorithmName=plain(model.name),
     )
-    if what.laterality:
-        kind = description.SegmentedPropertyTypeCodeSequence[0]
-        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([hd.sr.CodedConcept.from_code(what.laterality)])
-    return description
+    return [_segment(source, model, algorithm, number, region) for number, region in enumerate(regions, 1)]
+
+
+def _segment(source: Instance, model: ModelIdentity, algorithm: Dataset, number: int, region: Region) -> Dataset:
+    """Describe a segment (PS3.3 Table C.8.20-4)."""
+    what = structure(region.label)
+    segment = data_set(
+        SegmentedPropertyCategoryCodeSequence=[code_item(what.category)],
+        SegmentNumber=number,
+        SegmentLabel=what.title,
+        SegmentationAlgorithmIdentificationSequence=[algorithm],
+        SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName=plain(model.name),
+        RecommendedDisplayCIELabValue=_cielab(*what.colour),
+        SegmentedPropertyTypeCodeSequence=[_kind(what)],
+        TrackingID=what.title,
+        TrackingUID=region_uid(source, model, region.label),
+    )
+    if what.site:
+        segment.update(data_set(AnatomicRegionSequence=[code_item(what.site)]))
+    return segment
+
+
+def _kind(what: Structure) -> Dataset:
+    if not what.laterality:
+        return code_item(what.kind)
+    return data_set(
+        CodeValue=what.kind.value,
+        CodingSchemeDesignator=what.kind.scheme_designator,
+        CodeMeaning=what.kind.meaning,
+        SegmentedPropertyTypeModifierCodeSequence=[code_item(what.laterality)],
+    )
+
+
+def _dimension() -> Dataset:
+    """Say that frames are told apart by their segment (PS3.3 C.7.6.17); settle gives the UID."""
+    return data_set(
+        DimensionIndexPointer=Tag(0x0062, 0x000B),
+        FunctionalGroupPointer=Tag(0x0062, 0x000A),
+        DimensionDescriptionLabel="Referenced Segment Number",
+    )
+
+
+def _cielab(lightness: float, a: float, b: float) -> list[int]:
+    """Scale L* 0..100 and a*, b* -128..127 to 16 bits (PS3.3 C.10.7.1.1)."""
+    return [round(lightness * 0xFFFF / 100), round((a + 128) * 0xFFFF / 255), round((b + 128) * 0xFFFF / 255)]
+
+
+def _frame(source: Instance, number: int) -> Dataset:
+    """Say of a frame which segment it shows and of which image: viewers look for both here, shared or not."""
+    image = reference(source.description.sop_class_uid, source.uid)
+    image.update(
+        data_set(
+            SpatialLocationsPreserved="YES",
+            PurposeOfReferenceCodeSequence=[code_item(SOURCE_IMAGE)],
+        )
+    )
+    derivation = data_set(SourceImageSequence=[image], DerivationCodeSequence=[code_item(DERIVED_BY_SEGMENTATION)])
+    return data_set(
+        DerivationImageSequence=[derivation],
+        FrameContentSequence=[data_set(DimensionIndexValues=number)],
+        SegmentIdentificationSequence=[data_set(ReferencedSegmentNumber=number)],
+    )
 
 
 def put_pixels(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
     """Pack the planes one after the other, eight pixels a byte, first pixel lowest (PS3.5 8.1.1, D.1)."""
-    packed = np.packbits(np.concatenate([plane.ravel() for plane in planes]), bitorder="little").tobytes()
+    alone = [np.packbits(plane.ravel(), bitorder="little") for plane in planes]
+    # A plane that does not end with a byte shares that byte with the next one.
+    flush = planes[0].size % 8 == 0
+    frames = alone if flush else [np.packbits(np.concatenate([p.ravel() for p in planes]), bitorder="little")]
+    length = sum(len(frame) for frame in frames)
     built.Rows, built.Columns = planes[0].shape
-    built.PixelData = packed + b"\x00" * (len(packed) % 2)
+    built.PixelData = b"".join([*(frame.tobytes() for frame in frames), b"\x00" * (length % 2)])
     built["PixelData"].VR = "OB"
-    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(planes, 2)) else "NO"
-
-
-def _segments_per_frame(built: Dataset) -> None:
-    """Put the segment's number into each frame even where there is one: highdicom then shares it, viewers look here."""
-    shared = built.SharedFunctionalGroupsSequence[0]
-    if "SegmentIdentificationSequence" in shared:
-        built.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence = shared.SegmentIdentificationSequence
-        del shared.SegmentIdentificationSequence
+    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(alone, 2)) else "NO"
 
 
 def _take_over(header: Dataset, built: Dataset, author: Author) -> None:

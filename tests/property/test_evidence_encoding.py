@@ -22,7 +22,7 @@ DECIMALS = st.integers(-9999, 9999).map(lambda number: f"{number / 100:.2f}")
 SINGLE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VALUES: dict[str, st.SearchStrategy[object]] = {
     **{vr: st.one_of(WORDS, st.lists(WORDS, max_size=3)) for vr in ("AE", "CS", "LO", "SH", "UC")},
-    **{vr: WORDS for vr in ("LT", "ST", "UT", "PN")},
+    **dict.fromkeys(("LT", "ST", "UT", "PN"), WORDS),
     **{vr: st.one_of(numbers, st.lists(numbers, max_size=4)) for vr, numbers in {"US": UNSIGNED, "SS": SIGNED}.items()},
     **{vr: st.one_of(numbers, st.lists(numbers, max_size=4)) for vr, numbers in {"UL": UNSIGNED, "SL": SIGNED}.items()},
     "FL": st.one_of(SINGLE, st.lists(SINGLE, max_size=9)),

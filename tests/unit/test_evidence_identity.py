@@ -95,8 +95,8 @@ def test_evidence_is_the_same_bytes_in_another_process(made, tmp_path):
 
 def test_an_object_that_was_not_settled_is_refused(made, monkeypatch):
     """The walk finds what the overwriting would have missed."""
-    monkeypatch.setattr(segmentation.settle, "settle", lambda built, moment: None)
-    with pytest.raises(NeedsOperator, match="clock or of chance"):
+    monkeypatch.setattr(segmentation.settle, "settle", lambda built, moment: setattr(built, "ContentDate", "20260704"))
+    with pytest.raises(NeedsOperator, match="ContentDate holds a value of the clock or of chance"):
         _segmentation(made)
 
 
@@ -109,6 +109,17 @@ def test_walk_finds_a_random_uid_in_a_nested_sequence():
     settle.prove_settled(top, ("20260101", "101500"), {"2.25.1", "2.25.4711"})
     with pytest.raises(NeedsOperator, match="TrackingUID"):
         settle.prove_settled(top, ("20260101", "101500"), {"2.25.1"})
+
+
+def test_walk_finds_a_random_uid_in_an_item_that_stands_in_many_places():
+    """An item is walked once, wherever it is met first."""
+    shared, first, second = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    shared.TrackingUID = "2.25.4711"
+    first.SegmentSequence = [shared]
+    second.SOPInstanceUID, second.SharedFunctionalGroupsSequence, second.SegmentSequence = "2.25.1", [first], [shared]
+    settle.prove_settled(second, ("20260101", "101500"), {"2.25.1", "2.25.4711"})
+    with pytest.raises(NeedsOperator, match="TrackingUID"):
+        settle.prove_settled(second, ("20260101", "101500"), {"2.25.1"})
 
 
 def test_uids_are_known_before_composing(made):
