@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
@@ -20,7 +20,7 @@ from pydicom.tag import BaseTag, Tag
 
 def data_set(**values: object) -> Dataset:
     """Make a data set of attributes by keyword; a sequence is given as the list of its items."""
-    elements = {}
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
     for keyword, value in values.items():
         tag, vr = _attribute(keyword)
         held = DicomSequence(value) if vr == "SQ" and isinstance(value, Iterable) else value
