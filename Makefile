@@ -9,10 +9,10 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test lint bench lock clean
+.PHONY: targets setup demo test lint bench composing lock clean
 
 targets: ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## build .venv with exactly the locked packages (Python 3.11 to 3.13)
 
@@ -30,6 +30,9 @@ lint: $(STAMP) ## style, types, and the layers of the architecture
 
 bench: $(STAMP) ## what each model costs beside its bare network; ARGS="--out DIR" keeps the tables
 	$(BIN)/python -m benchmarks.models $(ARGS)
+
+composing: $(STAMP) ## what composing SEG and SR costs beside highdicom's constructors
+	$(BIN)/python -m benchmarks.composing $(ARGS)
 
 lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU build is the one found
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra train --all-build-deps --generate-hashes --strip-extras \

@@ -1,14 +1,18 @@
-"""The benchmark of the models runs on tiny bundles; how long anything takes is never asserted."""
+"""The benchmarks run on tiny bundles and a small film; how long anything takes is never asserted."""
 
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
+from pydicom.dataset import Dataset
 
+from benchmarks import composing
 from benchmarks.models import TOGETHER, draw_film, load, main, network_way, plain_way
 from benchmarks.timing import race, ratio
 from cxrnode.errors import NeedsOperator
@@ -78,3 +82,53 @@ def test_the_film_is_a_synthetic_one(tmp_path: Path) -> None:
     film = draw_film(tmp_path, 64)
     assert film.image.shape == (64, 64)
     assert 0 <= film.image.min() < film.image.max() <= 1
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> composing.Chest:
+    """A small film of odd size, with the results of the large one."""
+    return composing.make_chest(tmp_path_factory.mktemp("film"), 301, 263)
+
+
+def test_the_toolkits_segmentation_shows_the_same(chest: composing.Chest) -> None:
+    """A baseline with other segments would be none: the same pixels under the same names and tracking UIDs."""
+    theirs, ours = (pydicom.dcmread(BytesIO(way[composing.SEG]())) for way in composing.ways_of(chest))  # type: ignore[arg-type]
+    assert np.array_equal(theirs.pixel_array, ours.pixel_array)
+    named = [[(one.SegmentLabel, one.TrackingUID) for one in seg.SegmentSequence] for seg in (theirs, ours)]
+    assert named[0] == named[1]
+    assert len(named[0]) == 3
+
+
+def test_the_toolkits_report_says_the_same(chest: composing.Chest) -> None:
+    """The same groups in the same order with the same numbers, regions and judgments."""
+    theirs, ours = (pydicom.dcmread(BytesIO(way[composing.SR]())) for way in composing.ways_of(chest))  # type: ignore[arg-type]
+    said = [_said(report) for report in (theirs, ours)]
+    assert said[0] == said[1]
+    assert sum(len(numbers) for _, numbers, _, _ in said[0]) == 18
+
+
+def test_composing_prints_its_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One run prints the table and keeps it, with the same content as JSON."""
+    composing.main(["--rows", "300", "--columns", "256", "--rounds", "1", "--out", str(tmp_path)])
+    kept = json.loads((tmp_path / "composing.json").read_text())
+    whats = [composing.SEG, composing.STACKED, composing.SR, composing.BOTH]
+    assert [line["what"] for line in kept["lines"]] == whats
+    assert capsys.readouterr().out == (tmp_path / "composing.md").read_text()
+
+
+def _said(report: Dataset) -> list[tuple[object, ...]]:
+    """Give what each measurement group states that both can state."""
+    (measured,) = (top for top in report.ContentSequence if top.ConceptNameCodeSequence[0].CodeValue == "126010")
+    return [_of_group(group) for group in measured.ContentSequence]
+
+
+def _of_group(group: Dataset) -> tuple[object, ...]:
+    within = group.ContentSequence
+    numbers = {float(item.MeasuredValueSequence[0].NumericValue) for item in within if item.ValueType == "NUM"}
+    outlines = [list(item.GraphicData) for item in within if item.ValueType == "SCOORD"]
+    judged = {item.ConceptCodeSequence[0].CodeValue for item in within if item.ValueType == "CODE"} & {
+        "52101004",
+        "272519000",
+    }
+    (tracked,) = (item.UID for item in within if item.ValueType == "UIDREF")
+    return tracked, numbers, outlines, judged
