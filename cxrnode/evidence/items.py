@@ -45,6 +45,18 @@ def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return data_set(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
 
 
+def hierarchy(study_uid: str, instances: Iterable[tuple[str, str, str]]) -> Dataset:
+    """Give a Hierarchical SOP Instance Reference (PS3.3 Table 10-3): Series, SOP Class and SOP Instance UIDs.
+
+    Series come in the order of their first instance.
+    """
+    by_series: dict[str, list[Dataset]] = {}
+    for series, sop_class, sop_instance in instances:
+        by_series.setdefault(series, []).append(reference(sop_class, sop_instance))
+    listed = [data_set(SeriesInstanceUID=s, ReferencedSOPSequence=found) for s, found in by_series.items()]
+    return data_set(StudyInstanceUID=study_uid, ReferencedSeriesSequence=listed)
+
+
 @cache
 def _attribute(keyword: str) -> tuple[BaseTag, str]:
     tag = Tag(tag_for_keyword(keyword) or 0)
