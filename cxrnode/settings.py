@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry
+from cxrnode.domain.capability import Kind, ReportClass
+from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, RejectionNotes
 from cxrnode.domain.identity import AETitle, ae_title, is_uid
 from cxrnode.domain.job import RetryPolicy
 from cxrnode.domain.routing import SENDER, Rule
@@ -25,6 +26,8 @@ SYSTEM_FILE = Path("/etc/cxrnode/cxrnode.toml")
 MODELS_BESIDE = Path(__file__).parent / "_models"
 MODELS_IN_CHECKOUT = Path(__file__).parent.parent / "models"
 
+T = TypeVar("T")
+
 
 def _checked_uid(text: str) -> str:
     if not is_uid(text):
@@ -32,6 +35,26 @@ def _checked_uid(text: str) -> str:
     return text
 
 
+def _checked_object(name: object) -> object:
+    if name == Kind.REJECTION:
+        raise ValueError("a rejection note goes with what it takes back: see rejection_notes")
+    wishes = [str(kind) for kind in Kind if kind is not Kind.REJECTION]
+    if name not in wishes:
+        raise ValueError(f"{name!r} is none of {', '.join(wishes)}")
+    return name
+
+
+def _checked_list(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("the list is empty; without it the default holds")
+    twice = [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"listed twice: {', '.join(twice)}")
+    return values
+
+
+Wishes = Annotated[tuple[Annotated[Kind, BeforeValidator(_checked_object)], ...], AfterValidator(_checked_list)]
+ReportClasses = Annotated[tuple[ReportClass, ...], AfterValidator(_checked_list)]
 Title = Annotated[str, AfterValidator(ae_title)]
 Uid = Annotated[str, AfterValidator(_checked_uid)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -137,6 +160,10 @@ class DestinationSettings(_Section):
     commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
     geometry: Geometry = Geometry.VIEWER
     not_analysed: bool = False
+    objects: Wishes = (Kind.SEG, Kind.SR)
+    report_classes: ReportClasses = tuple(ReportClass)
+    fallback: bool = True
+    rejection_notes: RejectionNotes = RejectionNotes.RETRACTION
 
     def destination(self) -> Destination:
         """Give it as the line knows it."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, settings
+from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+
+if TYPE_CHECKING:
+    from cxrnode.check import Offer, Result
 
 
 @app.command()
@@ -35,16 +40,53 @@ def serve() -> None:
 
 @app.command()
 def check(json: Json = False) -> None:
-    """Check settings, ledger, disk, model digests, and C-ECHO each destination. Exit code 1 if anything is wrong."""
+    """Check settings, ledger, disk, model digests and each destination: does it answer, and what would it be sent?
+
+    Exit code 1 if anything is wrong.
+    """
     from cxrnode.check import run_checks
 
     results = run_checks(settings())
     if json:
-        say_json([{"check": r.name, "ok": r.ok, "detail": r.detail, "hint": r.hint} for r in results])
+        say_json([_as_json(result) for result in results])
     else:
-        for result in results:
-            say(f"{'ok  ' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
-            if result.hint and not result.ok:
-                say(f"      {result.hint}")
+        _say_results(results)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
+
+
+def _say_results(results: Sequence[Result]) -> None:
+    for result in results:
+        say(f"{'ok  ' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
+        if result.hint and not result.ok:
+            say(f"      {result.hint}")
+    for result in results:
+        if result.offer:
+            _say_offer(result.offer)
+
+
+def _say_offer(offer: Offer) -> None:
+    say()
+    rows = [(one.kind, one.sop_class, one.transfer_syntax or "not taken") for one in offer.objects]
+    say_table(f"Sent to {offer.destination}", ["object", "SOP class", "transfer syntax"], rows)
+    for sentence in offer.fallbacks:
+        say(f"{offer.destination} {sentence}")
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    said = {"check": result.name, "ok": result.ok, "detail": result.detail, "hint": result.hint}
+    return said if result.offer is None else {**said, **_offer_as_json(result.offer)}
+
+
+def _offer_as_json(offer: Offer) -> dict[str, Any]:
+    objects = [
+        {
+            "object": one.kind,
+            "sop_class": one.sop_class,
+            "sop_class_uid": one.sop_class_uid,
+            "transfer_syntax": one.transfer_syntax,
+            "transfer_syntax_uid": one.transfer_syntax_uid,
+        }
+        for one in offer.objects
+    ]
+    return {"sent": objects, "fallbacks": list(offer.fallbacks)}

@@ -65,14 +65,11 @@ class Sender:
     def negotiated(self, destination: Destination) -> Mapping[str, str]:
         """Give the storage classes of ours that the destination takes, each with the transfer syntax it would go in.
 
-        Asked on an association of its own: a kept one may be older than the archive's settings, and this does not wait
-        for what is being sent. Raises as `echo` does.
+        Asked on a new association, as a kept one may be older than the archive's settings. It takes the kept one's
+        place, as DCMTK's storescp and many a workstation serve one at a time. Raises as `echo` does.
         """
-        association = self._open(self._address(destination))
-        try:
-            return contexts.agreed(association.accepted_contexts)
-        finally:
-            end(association)
+        with self._line(destination) as line:
+            return contexts.agreed(line.anew().accepted_contexts)
 
     def accepted(self, destination: Destination) -> frozenset[str]:
         """Give the storage classes of ours that the destination takes. Raises as `echo` does."""
@@ -112,14 +109,11 @@ class Sender:
                 line.end()
 
     def _line(self, destination: Destination) -> _Line:
-        address = self._address(destination)
-        with self._lock:
-            return self._lines.setdefault(address, _Line(address, self._open, self._waits))
-
-    def _address(self, destination: Destination) -> Address:
-        return Address(
+        address = Address(
             host=destination.host, port=destination.port, called=destination.ae_title, calling=self._ae_title
         )
+        with self._lock:
+            return self._lines.setdefault(address, _Line(address, self._open, self._waits))
 
     def _open(self, address: Address) -> Association:
         handlers = [(evt.EVT_N_EVENT_REPORT, partial(commitment.take_report, report=self._report))]
@@ -161,9 +155,13 @@ class _Line:
             except AssociationLost:
                 if self.given_up:
                     raise
+        return self._watched(act, self.anew())
+
+    def anew(self) -> Association:
+        """Make a new association in place of what is open."""
         self.end()
         self._association = self._open(self._address)
-        return self._watched(act, self._association)
+        return self._association
 
     def _watched(self, act: Callable[[Association], T], association: Association) -> T:
         began = time.monotonic()

@@ -76,6 +76,14 @@ INSTEAD: Mapping[Kind, tuple[Kind, ...]] = {
 }
 """What goes in place of a kind that a destination does not take: the first that it takes. Others have no stand-in."""
 
+_STAND_INS: Mapping[Kind, str] = {
+    Kind.GSPS: "Grayscale Softcopy Presentation State",
+    Kind.SC: "Secondary Capture of the drawing",
+    Kind.PDF: "Encapsulated PDF of the report",
+    Kind.PAGES: "Secondary Capture of the report",
+}
+"""How a person calls what goes in place of something: Secondary Capture is two things."""
+
 NAMES: Mapping[str, str] = {
     SEGMENTATION: "Segmentation",
     REPORT_CLASSES[ReportClass.COMPREHENSIVE_3D]: "Comprehensive 3D SR",
@@ -131,7 +139,7 @@ def choose(destination: Destination, accepted: Collection[str] | None) -> Choice
         stand_ins = INSTEAD.get(wanted, ()) if destination.fallback else ()
         found = next((kind for kind in stand_ins if _is_taken(kind, accepted, reports)), None)
         kinds |= {found} if found else set()
-        said.append(_instead(_called(wanted), NAMES[CLASSES[found]] if found else ""))
+        said.append(_instead(_called(wanted), _STAND_INS[found] if found else ""))
     if not kinds:
         kinds.add(Kind.SR)
         said.append("takes nothing of what is written for it; the report is sent all the same")

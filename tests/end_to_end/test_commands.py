@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cxrnode.domain.capability import REPORT_CLASSES, SECONDARY_CAPTURE, ReportClass
 from cxrnode.phantom import Patient, View
 from cxrnode.testing import Pacs, start_pacs
 from tests.bench import FILM, Bench
@@ -194,6 +195,37 @@ def test_check_says_what_is_well(shell: Shell) -> None:
     assert all(one["ok"] for one in results)
 
 
+def test_check_shows_what_a_destination_would_be_sent(shell: Shell) -> None:
+    """A table of what it takes, in which class and transfer syntax, and a sentence on each thing that it does not."""
+    with start_pacs(storage_classes=[REPORT_CLASSES[ReportClass.ENHANCED], SECONDARY_CAPTURE]) as pacs:
+        _with_destination(shell, pacs)
+        said = [line.split("  ") for line in shell("check").splitlines()]
+        document = shell.json("check")
+    table = [[cell.strip() for cell in line if cell.strip()] for line in said if line[0] in {"SEG", "SR", "SC"}]
+    assert table == [
+        ["SEG", "Segmentation", "not taken"],
+        ["SR", "Enhanced SR", "Explicit VR Little Endian"],
+        ["SC", "Secondary Capture", "Explicit VR Little Endian"],
+    ]
+    assert ["pacs takes no Segmentation; Secondary Capture of the drawing goes instead"] in said
+    assert ["pacs takes no Comprehensive 3D SR nor Comprehensive SR; Enhanced SR goes instead"] in said
+    (destination,) = [one for one in document if "sent" in one]
+    assert (destination["check"], len(destination["fallbacks"])) == ("destination pacs", 2)
+    syntaxes = {one["object"]: one["transfer_syntax_uid"] for one in destination["sent"]}
+    plain = "1.2.840.10008.1.2.1"
+    assert syntaxes == {"SEG": "", "SR": plain, "SC": plain, "REJECTION": ""}
+
+
+def test_a_destination_that_takes_nothing_is_wrong_although_it_answers(shell: Shell) -> None:
+    """Nothing would arrive: exit code 1, and where to read on; the table shows it all the same."""
+    with start_pacs(storage_classes=[]) as pacs:
+        _with_destination(shell, pacs)
+        said = shell("check", code=1)
+    assert "takes nothing of what is written for it" in said
+    assert "see 'A destination does not take an object'" in said
+    assert "Sent to pacs" in said
+
+
 def test_check_says_everything_that_is_wrong_and_what_to_do(shell: Shell, tmp_path: Path) -> None:
     """A dead destination and an altered model, in one run, each with a hint: exit code 1."""
     _alter(write_tiny_bundle(tmp_path / "models" / "lungs"))
@@ -207,6 +239,7 @@ def test_check_says_everything_that_is_wrong_and_what_to_do(shell: Shell, tmp_pa
     wrong = [one for one in shell.json("check", code=1) if not one["ok"]]
     assert len(wrong) == 2
     assert all(one["hint"] for one in wrong)
+    assert "Sent to" not in said
 
 
 def _with_destination(shell: Shell, pacs: Pacs) -> None:

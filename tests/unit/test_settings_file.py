@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import pytest
 from pydantic import BaseModel
 
 from cxrnode import settings
+from cxrnode.domain.capability import Kind, ReportClass
+from cxrnode.domain.delivery import RejectionNotes
 from cxrnode.errors import SettingsInvalid
 from cxrnode.settings import DestinationSettings, RuleSettings, Settings, load
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "deploy" / "cxrnode.toml"
+WISHES = [kind for kind in Kind if kind is not Kind.REJECTION]
 _OF_THE_MACHINE = {"node.state_dir", "models.folder"}
 """Settings whose defaults are places; the file shows those of a service."""
 
@@ -86,6 +89,13 @@ def test_destinations_and_rules_are_documented_whole():
     assert {name: destination[name] for name in optional(DestinationSettings)} == {
         name: real[name] for name in optional(DestinationSettings)
     }
+
+
+@pytest.mark.parametrize("words", [WISHES, ReportClass, RejectionNotes], ids=["objects", "reports", "notes"])
+def test_every_word_that_a_destination_can_be_given_is_documented(words: Iterable[str]):
+    """Nobody has to read the program to learn what there is."""
+    text = DOCUMENTED.read_text(encoding="utf-8")
+    assert [str(word) for word in words if f'"{word}"' not in text] == []
 
 
 def test_the_file_as_it_is_differs_from_the_defaults_in_the_state_folder_only(load_text, monkeypatch):

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cxrnode.domain.delivery import CommitmentPolicy, Geometry
+from cxrnode.domain.capability import Kind, ReportClass
+from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, RejectionNotes
+from cxrnode.domain.identity import AETitle
 from cxrnode.domain.routing import Rule
 from cxrnode.errors import SettingsInvalid
 from cxrnode.settings import load
@@ -71,6 +73,10 @@ ae_title = "back\\\\slash"
     assert "deploy/cxrnode.toml" in caught.value.hint
 
 
+def _destination(**settings: object) -> dict[str, object]:
+    return {"destinations": [{"name": "a", "ae_title": "A", **settings}]}
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
@@ -87,6 +93,15 @@ ae_title = "back\\\\slash"
         ),
         ({"rules": [{"destination": ["a"]}]}, "rules.0.destination"),
         ({"destinations": [{"name": "a", "ae_title": "A", "port": 0}]}, "destinations.0.port"),
+        (_destination(objects=[]), "destinations.0.objects: Value error, the list is empty"),
+        (_destination(objects=["SEG", "SEG"]), "destinations.0.objects: Value error, listed twice: SEG"),
+        (_destination(objects=["SEG", "RTSTRUCT"]), "objects.1: Value error, 'RTSTRUCT' is none of SEG, SR, GSPS, SC,"),
+        (_destination(objects=["REJECTION"]), "objects.0: Value error, a rejection note goes with what it takes back"),
+        (_destination(report_classes=[]), "destinations.0.report_classes: Value error, the list is empty"),
+        (_destination(report_classes=["enhanced", "enhanced"]), "listed twice: enhanced"),
+        (_destination(report_classes=["basic"]), "destinations.0.report_classes.0"),
+        (_destination(fallback="perhaps"), "destinations.0.fallback"),
+        (_destination(rejection_notes="sometimes"), "destinations.0.rejection_notes"),
         ({"listener": {"other_storage_classes": ["1.02"]}}, "listener.other_storage_classes.0"),
         ({"listener": {"addresses": ["10.0.0.0/33"]}}, "listener.addresses.0"),
         ({"line": {"jobs": {"attempts": 0}}}, "line.jobs.attempts"),
@@ -133,6 +148,27 @@ def test_destinations_and_rules_become_the_line_s_own_values() -> None:
     assert (destination.geometry, destination.commitment) == (Geometry.STRICT, CommitmentPolicy.REQUIRED)
     assert settings.rules_in_force == (Rule(calling_ae="CR*", destinations=("pacs", "@sender")),)
     assert load(destinations=[known]).rules_in_force == (Rule(destinations=("pacs",)),)
+
+
+def test_what_a_destination_gets_becomes_the_line_s_own_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default what Destination itself says; from a file the kinds and classes in their order."""
+    plain = load(**_destination(ae_title="A")).destinations[0].destination()
+    assert plain == Destination(name="a", ae_title=AETitle("A"), host="127.0.0.1", port=104)
+    text = """
+[[destinations]]
+name = "viewer"
+ae_title = "VIEWER"
+objects = ["SC", "PAGES", "KOS"]
+report_classes = ["enhanced", "comprehensive"]
+fallback = false
+rejection_notes = "always"
+"""
+    _file(tmp_path, text, monkeypatch)
+    told = load().destinations[0].destination()
+    assert told.objects == (Kind.SC, Kind.PAGES, Kind.KOS)
+    assert all(isinstance(kind, Kind) for kind in told.objects)
+    assert told.report_classes == (ReportClass.ENHANCED, ReportClass.COMPREHENSIVE)
+    assert (told.fallback, told.rejection_notes) == (False, RejectionNotes.ALWAYS)
 
 
 def test_which_models_run_is_a_word_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
