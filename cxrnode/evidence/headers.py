@@ -87,9 +87,23 @@ _GEOMETRY = (
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
     "PatientOrientation",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
+)
+_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+# PS3.3 C.11.1 Modality LUT, C.11.2 VOI LUT, C.7.6.11 Display Shutter: how the source is to be shown.
+_DISPLAY = (
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "BurnedInAnnotation",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "PixelAspectRatio",
 )
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 _MOMENTS = (
@@ -107,6 +121,8 @@ _READ = (
     *_EMPTY_IF_MISSING,
     *_WHERE_STATED,
     *_GEOMETRY,
+    *_LOSSY,
+    *_DISPLAY,
     *_IDENTITY,
     *(keyword for moment in _MOMENTS for keyword in moment),
 )
@@ -179,6 +195,19 @@ def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: st
             setattr(target, keyword, None)
     if timezone_offset and "TimezoneOffsetFromUTC" not in header:
         target.TimezoneOffsetFromUTC = timezone_offset
+
+
+def copy_image_properties(header: Dataset, target: Dataset) -> None:
+    """Copy what holds for a picture of the source, too: how it lies (type 2C), what was lost, what is burned in.
+
+    Burned In Annotation asks whether the patient can be identified (PS3.3 C.7.6.1.1.7), which no text of ours does.
+    """
+    target.PatientOrientation = None
+    for keyword in ("PatientOrientation", *(_LOSSY if header.get("LossyImageCompression") == "01" else ())):
+        if header.get(keyword):
+            copy_element(header, target, keyword)
+    if header.get("BurnedInAnnotation") in ("YES", "NO"):
+        target.BurnedInAnnotation = header.BurnedInAnnotation
 
 
 def copy_element(header: Dataset, target: Dataset, keyword: str) -> None:

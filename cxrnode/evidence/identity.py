@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import ModelIdentity, ModelResult
+from cxrnode.domain.finding import ImageResult, ModelIdentity, ModelResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.study import Instance
 
@@ -35,6 +35,11 @@ def content_of(source: Instance) -> list[str]:
     """Say which content of which instance this is: another header or other pixels make another object."""
     description = source.description
     return [source.uid, description.header_digest, description.pixel_digest]
+
+
+def models_in(image: ImageResult) -> list[dict[str, str]]:
+    """Say which models an image's result is made with: another digest or backend makes another object."""
+    return [asdict(model) for one in image.results for model in (one.model, *one.leaning_on)]
 
 
 def segmentation_uid(author: Author, source: Instance, result: ModelResult, geometry: Geometry) -> str:
