@@ -7,7 +7,7 @@ and the fakes to it alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -107,6 +107,28 @@ class Recoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedEvidence:
+    """An evidence object that a job stated before, and the destinations that have it or may have it."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    key: str
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retracted:
+    """What a retraction takes back: all that `job` and the jobs of its study before it stated, and why."""
+
+    job: int
+    because: str
+    """A key of RETRACTIONS."""
+    evidence: tuple[StatedEvidence, ...]
+    """Without rejection notes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A leased job: the study, its exact membership and verdicts, and the fence."""
 
@@ -123,6 +145,11 @@ class Claim:
     destinations: tuple[str, ...]
     reports: Mapping[str, str]
     """The study's latest report of each kind of evidence that starts with `SR`: SOP Instance UID by kind."""
+    retracts: Retracted | None = None
+    """Where this job only says that results were taken back."""
+    superseded: tuple[StatedEvidence, ...] = ()
+    """What the study's jobs stated so far and some destination has, also what this one will state again; neither
+    rejection notes nor what was taken back. Empty for a retraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +204,8 @@ class KeptEvidence:
     key: str
     sha256: str
     destinations: tuple[str, ...]
+    objection: str = ""
+    """Why it must not be sent, as the node's own inspection has it: its deliveries are parked for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +223,8 @@ class Completion:
 
     evidence: tuple[KeptEvidence, ...]
     outcomes: tuple[Outcome, ...]
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By destination: what it does not take, and what goes in its place, a sentence each."""
 
 
 class Ledger(Protocol):
@@ -212,7 +243,10 @@ class Ledger(Protocol):
         ...
 
     def open_studies(self) -> Sequence[tuple[StudyUID, datetime]]:
-        """Give the studies that are open, each with the time of its last instance."""
+        """Give the studies that are open, each with the time of its last instance.
+
+        A study with a retraction that is not told yet is not among them: nothing takes a retraction's place.
+        """
         ...
 
     def membership(self, study: StudyUID) -> Membership:
@@ -231,7 +265,7 @@ class Ledger(Protocol):
     ) -> int | None:
         """Close the study with this membership and, if `schedule`, schedule its job; give the job's number.
 
-        None, with nothing written, when an instance came in between (the generation moved on).
+        None, with nothing written, when an instance came in between (the generation moved on) or a retraction waits.
         """
         ...
 
@@ -252,7 +286,11 @@ class Ledger(Protocol):
         ...
 
     def complete(self, claim: Claim, completion: Completion, now: datetime) -> None:
-        """Write the job's end, its evidence, outcomes and all deliveries."""
+        """Write the job's end, its evidence, outcomes and all deliveries.
+
+        What the job stated before and does not state any more is withdrawn where it is not sent; what was withdrawn
+        and is stated again goes out. What is objected to is parked.
+        """
         ...
 
     def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
@@ -271,6 +309,21 @@ class Ledger(Protocol):
 
     def fail_delivery(self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
         """Schedule it again, or park it where `due_at` is None."""
+        ...
+
+    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> None:
+        """The destination takes no such class: withdraw it, and let its job run again to state what it does take.
+
+        A job that a newer one replaced, or whose results were taken back, is left; so is one that is to run anyway.
+        """
+        ...
+
+    def accepted(self, destination: str) -> frozenset[str] | None:
+        """Give the SOP classes that a destination said it takes; None where it was never asked."""
+        ...
+
+    def record_accepted(self, destination: str, classes: Collection[str], now: datetime) -> None:
+        """Write what a destination takes, in place of what it said before."""
         ...
 
     def begin_commitment(

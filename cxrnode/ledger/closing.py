@@ -15,6 +15,7 @@ from cxrnode.domain.job import JobEvent, JobState
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import move
 from cxrnode.ledger.schema import Standing, StudyState, instances, is_state, job_members, jobs, studies
+from cxrnode.ledger.stated import has_untold_retraction
 from cxrnode.ports import Membership, Verdict
 
 CONFLICT = "conflict"
@@ -33,7 +34,7 @@ def close(
 ) -> int | None:
     """Close a study over exactly this membership; give the number of its job.
 
-    None where an instance came in between, and where `schedule` is false.
+    None where an instance came in between, where a retraction waits to be told, and where `schedule` is false.
     """
     study = membership.study_uid
     closed = connection.execute(
@@ -42,6 +43,7 @@ def close(
             studies.c.study_uid == study,
             studies.c.generation == membership.generation,
             is_state(studies.c.state, StudyState.OPEN),
+            ~has_untold_retraction(studies.c.study_uid),
         )
         .values(state=StudyState.CLOSED)
     )

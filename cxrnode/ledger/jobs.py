@@ -1,4 +1,4 @@
-"""The life of jobs in the ledger: leased, completed, failed.
+"""The life of jobs in the ledger: leased and failed; see completing for its end.
 
 Hides the SQL of domain.job's law. Promises that each UPDATE repeats the law (`WHERE state = ... AND attempt = ...`),
 that a study has one running job at a time, that a job which failed before is claimed alone (a poison image takes
@@ -12,25 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
 from cxrnode.errors import LeaseLost
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import instance_of
-from cxrnode.ledger.schema import (
-    deliveries,
-    evidence,
-    instances,
-    is_state,
-    job_evidence,
-    job_members,
-    jobs,
-    switches,
-)
-from cxrnode.ports import Claim, Completion, KeptEvidence
+from cxrnode.ledger.schema import instances, is_state, job_members, jobs, switches
+from cxrnode.ledger.stated import latest_reports, retracted_by, superseded
+from cxrnode.ports import Claim
 
 PAUSED = "paused"
 
@@ -122,6 +112,7 @@ def _claim_of(connection: sa.Connection, job: sa.Row[Any]) -> Claim:
         .where(job_members.c.job_id == job.id)
         .order_by(instances.c.id)
     ).all()
+    retracts = retracted_by(connection, job.id)
     return Claim(
         job=job.id,
         attempt=job.attempt + 1,
@@ -131,22 +122,10 @@ def _claim_of(connection: sa.Connection, job: sa.Row[Any]) -> Claim:
         verdicts={row.id: row.verdict for row in members},
         models=tuple(job.models),
         destinations=tuple(job.destinations),
-        reports=_reports(connection, job.study_uid),
+        reports=latest_reports(connection, job.study_uid),
+        retracts=retracts,
+        superseded=() if retracts else superseded(connection, job.study_uid),
     )
-
-
-def _reports(connection: sa.Connection, study: str) -> dict[str, str]:
-    """Give the report of each kind that the study's jobs stated last, be it this job's own of an earlier run.
-
-    A job that says the same again finds its own report again; one that says something else follows it.
-    """
-    stated = connection.execute(
-        sa.select(evidence.c.kind, evidence.c.sop_instance_uid)
-        .join(job_evidence, job_evidence.c.evidence_id == evidence.c.id)
-        .where(evidence.c.study_uid == study, evidence.c.kind.startswith("SR"))
-        .order_by(job_evidence.c.stated_at, evidence.c.id)
-    )
-    return {row.kind: row.sop_instance_uid for row in stated}
 
 
 def renew(
@@ -166,73 +145,6 @@ def renew(
         )
 
 
-def complete(connection: sa.Connection, held: Claim, completion: Completion, now: datetime) -> None:
-    """Write the job's end with its evidence, outcomes and deliveries; what is already there is left as it is."""
-    move(
-        connection,
-        held.job,
-        held.attempt,
-        JobState.IN_PROGRESS,
-        JobEvent.COMPLETE,
-        now,
-        ended_at=now,
-        reason="",
-    )
-    for outcome in completion.outcomes:
-        summary = dict(outcome.summary) or None
-        connection.execute(
-            job_members.update()
-            .where(job_members.c.job_id == held.job, job_members.c.instance_id == outcome.row)
-            .values(outcome=outcome.code, summary=summary)
-        )
-        connection.execute(
-            instances.update().where(instances.c.id == outcome.row).values(code=outcome.code, summary=summary)
-        )
-    for kept in completion.evidence:
-        _add_evidence(connection, held, kept, now)
-
-
-def _add_evidence(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime) -> None:
-    # ON CONFLICT names the one conflict that is expected; OR IGNORE would swallow a broken CHECK, too.
-    connection.execute(
-        insert(evidence)
-        .on_conflict_do_nothing(index_elements=["sop_instance_uid"])
-        .values(
-            study_uid=held.study_uid,
-            kind=kept.kind,
-            sop_class_uid=kept.sop_class_uid,
-            sop_instance_uid=kept.sop_instance_uid,
-            source=kept.source,
-            model=kept.model,
-            key=kept.key,
-            sha256=kept.sha256,
-            kept_at=now,
-        )
-    )
-    row = connection.execute(
-        sa.select(evidence.c.id).where(evidence.c.sop_instance_uid == kept.sop_instance_uid)
-    ).scalar_one()
-    connection.execute(
-        insert(job_evidence)
-        .values(job_id=held.job, evidence_id=row, stated_at=now)
-        .on_conflict_do_update(index_elements=["job_id", "evidence_id"], set_={"stated_at": now})
-    )
-    for destination in kept.destinations:
-        connection.execute(
-            insert(deliveries)
-            .on_conflict_do_nothing(index_elements=["evidence_id", "destination"])
-            .values(
-                evidence_id=row,
-                destination=destination,
-                state=DeliveryState.PENDING,
-                attempt=0,
-                tries=0,
-                due_at=now,
-                reason="",
-            )
-        )
-
-
 def fail(connection: sa.Connection, held: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
     """Schedule the job again, or park it; cancel it where a newer closing has replaced it meanwhile."""
     replaced = is_replaced(connection, held.job, held.study_uid)
@@ -247,5 +159,11 @@ def fail(connection: sa.Connection, held: Claim, *, due_at: datetime | None, rea
 
 
 def is_replaced(connection: sa.Connection, job: int, study: str) -> bool:
+    """Tell whether a newer job of the study, be it a retraction, took this one's place."""
+    return newest(connection, study, job) is not None
+
+
+def newest(connection: sa.Connection, study: str, job: int) -> int | None:
+    """Give the number of the newest job of the study after this one, None where this one is the last."""
     newer = sa.select(jobs.c.id).where(jobs.c.study_uid == study, jobs.c.id > job, jobs.c.state != JobState.CANCELED)
-    return connection.execute(newer.limit(1)).first() is not None
+    return connection.execute(newer.order_by(jobs.c.id.desc()).limit(1)).scalar()

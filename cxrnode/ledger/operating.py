@@ -11,25 +11,30 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
+from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
 from cxrnode.errors import NeedsOperator
+from cxrnode.ledger import sending
 from cxrnode.ledger.closing import CONFLICT, conflicts
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import PAUSED, is_replaced, move
-from cxrnode.ledger.schema import Standing, deliveries, instances, is_state, job_evidence, jobs, switches
+from cxrnode.ledger.retracting import restate, retraction_of
+from cxrnode.ledger.schema import Standing, deliveries, evidence, instances, is_state, job_evidence, jobs, switches
 
 _LOOK = "list the study's jobs with `cxrnode jobs list`"
 
 
-def requeue(connection: sa.Connection, job: int, now: datetime) -> None:
-    """Queue a parked or completed job again, and its parked deliveries; settle its conflict.
+def requeue(connection: sa.Connection, job: int, now: datetime) -> int:
+    """Queue a parked or completed job again, and its parked deliveries; settle its conflict. Give the job's number.
 
+    Where the job's results were taken back, another job is scheduled, which states them again: give that one's number.
     Raises NeedsOperator, with nothing changed, for a job in another state and for one that a newer job replaced.
     """
     found = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
     if found is None:
         raise NeedsOperator("there is no such job", operation="retry the job", subject=str(job), hint=_LOOK)
+    if retraction := retraction_of(connection, job):
+        return restate(connection, found, retraction, now)
     if (JobState(found.state), JobEvent.REQUEUE) not in JOB_TRANSITIONS:
         raise NeedsOperator(
             f"it is {found.state}; only a parked or completed job can be retried",
@@ -48,23 +53,21 @@ def requeue(connection: sa.Connection, job: int, now: datetime) -> None:
         tries=0, due_at=now, reason="", ended_at=None,
     )  # fmt: skip
     _requeue_deliveries(connection, job, now)
+    return job
 
 
 def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> None:
+    """Queue what is parked, but not what is objected to: only the job, run again, can say that it is better now."""
     of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
-    parked = connection.execute(
-        sa.select(deliveries.c.id).where(
-            deliveries.c.evidence_id.in_(of_job), is_state(deliveries.c.state, DeliveryState.PARKED)
+    parked = (
+        sa.select(deliveries)
+        .join(evidence, evidence.c.id == deliveries.c.evidence_id)
+        .where(
+            evidence.c.id.in_(of_job), evidence.c.objection == "", is_state(deliveries.c.state, DeliveryState.PARKED)
         )
-    ).scalars()
-    after = DELIVERY_TRANSITIONS[DeliveryState.PARKED, DeliveryEvent.REQUEUE]
-    for row in parked.all():
-        connection.execute(
-            deliveries.update()
-            .where(deliveries.c.id == row, is_state(deliveries.c.state, DeliveryState.PARKED))
-            .values(state=after, tries=0, due_at=now, reason="")
-        )
-        note(connection, now, "delivery", row, DeliveryEvent.REQUEUE)
+    )
+    for row in connection.execute(parked).all():
+        sending.requeue(connection, row, now)
 
 
 def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:

@@ -29,9 +29,11 @@ from cxrnode.ledger.schema import (
     job_evidence,
     job_members,
     jobs,
+    retractions,
     studies,
     switches,
 )
+from cxrnode.ledger.stated import retracted_by
 from cxrnode.ledger.views import (
     Counts,
     DeliveryView,
@@ -81,7 +83,21 @@ def find_jobs(
 
 
 def _job_views() -> sa.Select[Any]:
-    return sa.select(jobs, *_PATIENT).join(studies, studies.c.study_uid == jobs.c.study_uid)
+    told, taken = retractions.alias(), retractions.alias()
+    mine = told.c.retraction_id == jobs.c.id
+    retracts = sa.select(sa.func.max(told.c.job_id)).where(mine).scalar_subquery()
+    because = sa.select(sa.func.max(told.c.because)).where(mine).scalar_subquery()
+    return (
+        sa.select(
+            jobs,
+            *_PATIENT,
+            retracts.label("retracts"),
+            taken.c.retraction_id.label("retracted_by"),
+            sa.func.coalesce(taken.c.because, because, "").label("because"),
+        )
+        .join(studies, studies.c.study_uid == jobs.c.study_uid)
+        .outerjoin(taken, taken.c.job_id == jobs.c.id)
+    )
 
 
 def _job_view(row: sa.Row[Any]) -> JobView:
@@ -97,6 +113,10 @@ def _job_view(row: sa.Row[Any]) -> JobView:
         models=tuple(row.models),
         destinations=tuple(row.destinations),
         reason=row.reason,
+        fallbacks=row.fallbacks,
+        retracts=row.retracts,
+        retracted_by=row.retracted_by,
+        because=row.because,
     )
 
 
@@ -107,11 +127,13 @@ def job_details(connection: sa.Connection, job: int) -> JobDetails:
         hint = "list the jobs with `cxrnode jobs list`"
         raise NeedsOperator("there is no such job", operation="show the job", subject=str(job), hint=hint)
     of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
+    taken = retracted_by(connection, job)
     return JobDetails(
         job=_job_view(found),
         members=_members(connection, job),
         evidence=_evidence(connection, evidence.c.id.in_(of_job)),
         history=_history(connection, job, found.study_uid, of_job),
+        taken_back=taken.evidence if taken else (),
     )
 
 
@@ -157,6 +179,7 @@ def _evidence(connection: sa.Connection, wanted: sa.ColumnElement[bool]) -> tupl
             sha256=row.sha256,
             kept_at=row.kept_at,
             deliveries=tuple(sent[row.id]),
+            objection=row.objection,
         )
         for row in found
     )

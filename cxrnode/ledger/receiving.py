@@ -27,6 +27,7 @@ from cxrnode.domain.study import Description, Recorded, Sender, classify
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import description_of, instance_columns, instance_of, patient_columns
 from cxrnode.ledger.schema import Standing, StudyState, instances, is_state, studies
+from cxrnode.ledger.stated import has_untold_retraction
 from cxrnode.ports import Membership
 
 _KEYS_AT_ONCE = 10_000
@@ -166,10 +167,10 @@ def unknown_keys(connection: sa.Connection, keys: Collection[str]) -> list[str]:
 
 
 def open_studies(connection: sa.Connection) -> Sequence[tuple[StudyUID, datetime]]:
-    """Give the open studies, the longest quiet first."""
+    """Give the open studies, the longest quiet first, but those whose retraction is not told yet."""
     found = connection.execute(
         sa.select(studies.c.study_uid, studies.c.last_instance_at)
-        .where(is_state(studies.c.state, StudyState.OPEN))
+        .where(is_state(studies.c.state, StudyState.OPEN), ~has_untold_retraction(studies.c.study_uid))
         .order_by(studies.c.last_instance_at)
     )
     return [(StudyUID(row.study_uid), row.last_instance_at) for row in found]

@@ -18,9 +18,12 @@ from cxrnode.errors import LeaseLost
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import DELIVERY_COLUMNS, delivery_of
 from cxrnode.ledger.schema import commitment_deliveries, commitments, deliveries, evidence, is_state
+from cxrnode.ledger.stated import MAY_HAVE_ARRIVED, is_taken_back
+
+TAKEN_BACK = "its results were taken back"
 
 
-def _move(
+def move(
     connection: sa.Connection,
     row: int,
     attempt: int,
@@ -63,10 +66,13 @@ def claim(
     exclusive: bool,
 ) -> list[Delivery]:
     """Lease due deliveries of one destination, those of lost leases first, then the oldest."""
-    found = list(connection.execute(_lost(destination, now, limit, incarnation, exclusive=exclusive)))
+    found = []
+    for row in connection.execute(_lost(destination, now, limit, incarnation, exclusive=exclusive)).all():
+        if not _withdraw_taken_back(connection, row.id, row.attempt, DeliveryState.SENDING, MAY_HAVE_ARRIVED, now):
+            found.append(row)
     found += connection.execute(_due(destination, now, limit - len(found)))
     for row in found:
-        _move(
+        move(
             connection,
             row.id,
             row.attempt,
@@ -104,7 +110,7 @@ def _due(destination: str, now: datetime, limit: int) -> sa.Select[Any]:
 
 def mark_sent(connection: sa.Connection, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:
     """The peer took it; LeaseLost where somebody else has it."""
-    moved = _move(
+    moved = move(
         connection,
         delivery.row,
         delivery.attempt,
@@ -119,10 +125,13 @@ def mark_sent(connection: sa.Connection, delivery: Delivery, now: datetime, *, a
 
 
 def fail(connection: sa.Connection, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
-    """Back in the queue for `due_at`, or parked where that is None; LeaseLost where somebody else has it."""
+    """Back in the queue for `due_at`, or parked where that is None; LeaseLost where somebody else has it.
+
+    What was taken back while it was on its way is withdrawn: nothing is to bring it out again.
+    """
     event = DeliveryEvent.PARK if due_at is None else DeliveryEvent.RETRY
     later = {} if due_at is None else {"due_at": due_at}
-    moved = _move(
+    moved = move(
         connection,
         delivery.row,
         delivery.attempt,
@@ -134,6 +143,35 @@ def fail(connection: sa.Connection, delivery: Delivery, *, due_at: datetime | No
         **later,
     )
     _fenced(moved, event, delivery)
+    after = DELIVERY_TRANSITIONS[DeliveryState.SENDING, event]
+    _withdraw_taken_back(connection, delivery.row, delivery.attempt, after, TAKEN_BACK, now)
+
+
+def requeue(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
+    """Queue a parked or withdrawn row of `deliveries` anew."""
+    state = DeliveryState(row.state)
+    move(connection, row.id, row.attempt, state, DeliveryEvent.REQUEUE, now, tries=0, due_at=now, reason="")
+
+
+def withdraw_waiting(connection: sa.Connection, row: sa.Row[Any], reason: str, now: datetime) -> None:
+    """Withdraw a row of `deliveries` where it waits to be sent or for an operator; any other stays."""
+    state = DeliveryState(row.state)
+    if state in _WAITING:
+        move(connection, row.id, row.attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason)
+
+
+_WAITING = (DeliveryState.PENDING, DeliveryState.PARKED)
+
+
+def _withdraw_taken_back(
+    connection: sa.Connection, row: int, attempt: int, state: DeliveryState, reason: str, now: datetime
+) -> bool:
+    taken = connection.execute(
+        sa.select(deliveries.c.id).where(deliveries.c.id == row, is_taken_back(deliveries.c.evidence_id))
+    ).first()
+    return taken is not None and move(
+        connection, row, attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason
+    )
 
 
 def begin_commitment(
@@ -185,7 +223,7 @@ def confirm(
     held = set(committed) - failed.keys()
     for row in connection.execute(_asked(transaction_uid)).all():
         if row.sop_instance_uid in held:
-            _move(connection, row.id, row.attempt, DeliveryState.SENT, DeliveryEvent.COMMIT, now, committed_at=now)
+            move(connection, row.id, row.attempt, DeliveryState.SENT, DeliveryEvent.COMMIT, now, committed_at=now)
         elif row.sop_instance_uid in failed and row.attempt == row.asked_attempt:
             _not_held(connection, row, failed[row.sop_instance_uid], now, attempts)
     note(connection, now, "commitment", transaction_uid, "reported", f"{len(held)} held, {len(failed)} failed")
@@ -204,12 +242,20 @@ def _asked(transaction_uid: str) -> sa.Select[Any]:
 
 
 def _not_held(connection: sa.Connection, row: sa.Row[Any], failure: int, now: datetime, attempts: int) -> None:
-    """Send it again at once, or park it. `failure` is the Failure Reason (0008,1197), PS3.3 C.14.1.1."""
+    """Send it again at once, or park it, or withdraw it where it was taken back: it is not there to be rejected.
+
+    `failure` is the Failure Reason (0008,1197), PS3.3 C.14.1.1.
+    """
     reason = f"the archive does not hold it: failure reason 0x{failure:04X}"
     spent = row.tries >= attempts
     event = DeliveryEvent.PARK if spent else DeliveryEvent.NOT_HELD
     later = {} if spent else {"due_at": now}
-    _move(connection, row.id, row.attempt, DeliveryState.SENT, event, now, detail=reason, reason=reason, **later)
+    move(
+        connection, row.id, row.attempt, DeliveryState.SENT, event, now,
+        detail=reason, reason=reason, sent_at=None, **later,
+    )  # fmt: skip
+    after = DELIVERY_TRANSITIONS[DeliveryState.SENT, event]
+    _withdraw_taken_back(connection, row.id, row.attempt, after, TAKEN_BACK, now)
 
 
 def no_commitment(
@@ -218,7 +264,7 @@ def no_commitment(
     """SENT is final, or parked. What a report has moved meanwhile is passed over: it was committed after all."""
     for delivery in sent:
         if park:
-            _move(
+            move(
                 connection,
                 delivery.row,
                 delivery.attempt,

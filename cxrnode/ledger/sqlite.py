@@ -16,10 +16,21 @@ from cxrnode.domain.delivery import Delivery, DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
-from cxrnode.ledger import closing, jobs, operating, queries, receiving, recoding, sending
+from cxrnode.ledger import (
+    capability,
+    closing,
+    completing,
+    jobs,
+    operating,
+    queries,
+    receiving,
+    recoding,
+    retracting,
+    sending,
+)
 from cxrnode.ledger.database import Database
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
-from cxrnode.ports import Claim, Completion, Membership, Recoding, Verdict
+from cxrnode.ports import Claim, Completion, Membership, Recoding, StatedEvidence, Verdict
 
 
 class SqliteLedger:
@@ -130,7 +141,7 @@ class SqliteLedger:
     def complete(self, claim: Claim, completion: Completion, now: datetime) -> None:
         """Write the job's end with all that follows from it."""
         with self._database.writing() as connection:
-            jobs.complete(connection, claim, completion, now)
+            completing.complete(connection, claim, completion, now)
 
     def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
         """Schedule the job again, or park it."""
@@ -161,6 +172,21 @@ class SqliteLedger:
         """Schedule it again, or park it."""
         with self._database.writing() as connection:
             sending.fail(connection, delivery, due_at=due_at, reason=reason, now=now)
+
+    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> None:
+        """Withdraw what its destination takes no such class of, and let its job run again."""
+        with self._database.writing() as connection:
+            capability.decline(connection, delivery, reason=reason, now=now)
+
+    def accepted(self, destination: str) -> frozenset[str] | None:
+        """Give the SOP classes that a destination said it takes; None where it was never asked."""
+        with self._database.reading() as connection:
+            return capability.accepted(connection, destination)
+
+    def record_accepted(self, destination: str, classes: Collection[str], now: datetime) -> None:
+        """Write what a destination takes."""
+        with self._database.writing() as connection:
+            capability.record_accepted(connection, destination, classes, now)
 
     def begin_commitment(
         self, destination: str, transaction_uid: str, now: datetime, *, limit: int, ask_again_at: datetime
@@ -241,10 +267,27 @@ class SqliteLedger:
         with self._database.reading() as connection:
             return queries.outcomes_after(connection, row)
 
-    def requeue_job(self, job: int, now: datetime) -> None:
-        """Queue a parked or completed job again, and its parked deliveries. NeedsOperator where that cannot be."""
+    def requeue_job(self, job: int, now: datetime) -> int:
+        """Queue a parked or completed job again, and its parked deliveries; give its number.
+
+        Where its results were taken back, that is the number of a new job, which states them again. NeedsOperator where
+        that cannot be.
+        """
         with self._database.writing() as connection:
-            operating.requeue(connection, job, now)
+            return operating.requeue(connection, job, now)
+
+    def to_retract(self, job: int) -> Sequence[StatedEvidence]:
+        """Give what retracting the job would take back. NeedsOperator where that cannot be."""
+        with self._database.reading() as connection:
+            return retracting.to_retract(connection, job)
+
+    def schedule_retraction(self, job: int, because: str, now: datetime) -> int:
+        """Take the job's results back: what is not sent is withdrawn, and a job, whose number this gives, tells of it.
+
+        NeedsOperator where that cannot be.
+        """
+        with self._database.writing() as connection:
+            return retracting.schedule(connection, job, because, now)
 
     def set_paused(self, paused: bool, now: datetime) -> None:
         """Let no job be claimed, or let them be claimed again; instances are still received and kept."""

@@ -6,7 +6,7 @@ the terminal of whoever asked and never into a log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.identity import InstanceUID, StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Patient
+from cxrnode.ports import StatedEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class EvidenceView:
     sha256: str
     kept_at: datetime
     deliveries: tuple[DeliveryView, ...]
+    objection: str
+    """Why the node's own inspection keeps it from being sent; empty where nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +108,28 @@ class JobView:
     models: tuple[str, ...]
     destinations: tuple[str, ...]
     reason: str
+    fallbacks: Mapping[str, Sequence[str]]
+    """By destination: what it does not take, and what goes instead, a sentence each."""
+    retracts: int | None
+    """The job whose results this one takes back."""
+    retracted_by: int | None
+    """The job that took this one's results back."""
+    because: str
+    """Why, of either of the two: a key of RETRACTIONS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """All that the ledger knows of one job. `history` covers its study, the job and its deliveries, oldest first."""
+    """All that the ledger knows of one job. `history` covers its study, the job and its deliveries, oldest first.
+
+    `taken_back`: what it takes back, where it is a retraction.
+    """
 
     job: JobView
     members: tuple[MemberView, ...]
     evidence: tuple[EvidenceView, ...]
     history: tuple[HistoryEntry, ...]
+    taken_back: tuple[StatedEvidence, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

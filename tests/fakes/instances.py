@@ -72,7 +72,12 @@ def claim_one(ledger: Ledger, seconds: float = 0, *, lease_seconds: float = 60) 
 
 
 def kept(
-    uid: str, *, kind: str = "SEG", source: str = "1.2.3.1", destinations: tuple[str, ...] = ("pacs",)
+    uid: str,
+    *,
+    kind: str = "SEG",
+    source: str = "1.2.3.1",
+    destinations: tuple[str, ...] = ("pacs",),
+    objection: str = "",
 ) -> KeptEvidence:
     """Name an evidence object in the archive."""
     return KeptEvidence(
@@ -84,6 +89,7 @@ def kept(
         key=f"evidence/{uid}.dcm",
         sha256=sha(uid),
         destinations=destinations,
+        objection=objection,
     )
 
 
