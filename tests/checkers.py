@@ -1,4 +1,4 @@
-"""Independent readers of what we write: dciodvfy, PixelMed's SR validator, dcmqi, DCMTK.
+"""Independent readers of what we write: dciodvfy, PixelMed's SR validator, dcmqi, DCMTK, dcmjs.
 
 Each gives what it found, not whether it was content: exit statuses of these tools lie. A tool that is not installed
 raises ToolMissing, which a test turns into a skip (or a failure where peers are required).
@@ -18,6 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from tests import npm
+from tests.peers import Missing
+
+_DCMJS_READER = Path(__file__).parent / "dcmjs" / "read.cjs"
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
 
 
@@ -49,6 +53,11 @@ def pixelmed_errors(path: Path) -> list[str]:
 
 def dcmqi_areas(path: Path) -> dict[str, int]:
     """Give the number of pixels of each segment, by its label, as dcmqi reads them; CheckerFailed if it refuses."""
+    return {label: int(np.count_nonzero(plane)) for label, plane in dcmqi_planes(path).items()}
+
+
+def dcmqi_planes(path: Path) -> dict[str, np.ndarray]:
+    """Give the plane (rows, columns) of each segment, by its label, as dcmqi reads it; CheckerFailed if it refuses."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ("--inputDICOM", str(path), "--outputDirectory", folder, "-t", "nii")
         output = _run(_dcmqi("segimage2itkimage"), *arguments)
@@ -57,8 +66,8 @@ def dcmqi_areas(path: Path) -> dict[str, int]:
             raise CheckerFailed(output[-500:])
         segments = [segment for group in json.loads(meta.read_text())["segmentAttributes"] for segment in group]
         files = sorted(Path(folder).glob("*.nii.gz"), key=lambda file: int(file.name.split(".")[0]))
-        counts = [_voxels(file) for file in files]
-    return {segment["SegmentLabel"]: counts[int(segment["labelID"]) - 1] for segment in segments}
+        planes = [_plane(file) for file in files]
+    return {segment["SegmentLabel"]: planes[int(segment["labelID"]) - 1] for segment in segments}
 
 
 def tid1500_measurements(path: Path) -> list[dict[str, Any]]:
@@ -72,17 +81,41 @@ def tid1500_measurements(path: Path) -> list[dict[str, Any]]:
     return measurements
 
 
+def dcmjs_readings(*paths: Path) -> list[dict[str, Any]]:
+    """Give what dcmjs reads in each file: the segments and frames of a SEG, the measurement groups of an SR."""
+    try:
+        build = npm.DCMJS.folder() / "dcmjs.js"
+    except Missing as missing:
+        raise ToolMissing(str(missing)) from missing
+    arguments = [_tool("node"), str(_DCMJS_READER), str(build), *(str(path) for path in paths)]
+    done = subprocess.run(arguments, capture_output=True, timeout=120, check=False)
+    if done.returncode:
+        raise CheckerFailed(done.stderr.decode("utf-8", "replace")[-500:])
+    readings: list[dict[str, Any]] = json.loads(done.stdout)
+    return readings
+
+
 def dsrdump(path: Path) -> str:
     """Give the report as DCMTK prints it."""
     return _run(_tool("dsrdump"), "+Pl", str(path))
 
 
-def _voxels(file: Path) -> int:
-    """Count what is not zero in a NIfTI-1 file: its header says where the values begin and of what kind they are."""
+def _plane(file: Path) -> np.ndarray:
+    """Read a NIfTI-1 file of one slice: its header says how large it is, where the values begin and of what kind.
+
+    Its axes are x, then y, and point to the right and to the front, where DICOM's point to the left and to the back:
+    columns and rows in their order are an x and a y that decrease.
+    """
     content = gzip.decompress(file.read_bytes())
+    x_axis, y_axis = struct.unpack_from("<3f", content, 280), struct.unpack_from("<3f", content, 296)
+    if not (x_axis[0] < 0 and y_axis[1] < 0 and not any((*x_axis[1:], y_axis[0], y_axis[2]))):
+        raise CheckerFailed(f"the axes are turned: {x_axis}, {y_axis}")
+    columns, rows, slices = struct.unpack_from("<3h", content, 42)
+    if slices != 1:
+        raise CheckerFailed(f"{slices} slices in one plane")
     kind = {2: np.uint8, 4: np.int16, 8: np.int32, 512: np.uint16}[struct.unpack_from("<h", content, 70)[0]]
     start = int(struct.unpack_from("<f", content, 108)[0])
-    return int(np.count_nonzero(np.frombuffer(content, dtype=kind, offset=start)))
+    return np.frombuffer(content, dtype=kind, offset=start).reshape(rows, columns)
 
 
 def _tool(name: str) -> str:
