@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import (
@@ -28,6 +29,7 @@ from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import View
 from cxrnode.domain.study import Arrival, Instance, Sender
 from cxrnode.evidence import EvidenceComposer
+from cxrnode.evidence.headers import read_header
 from cxrnode.phantom import Radiograph, study_of, write
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.ports import EvidenceObject
@@ -72,6 +74,10 @@ class Case:
     def paths(self) -> dict[int, Path]:
         """The kept sources by row."""
         return {self.source.row: self.path, self.lateral.row: self.lateral_path}
+
+    def headers(self) -> dict[int, Dataset]:
+        """What is read of the kept sources, by row."""
+        return {source.row: read_header(source, self.paths()[source.row]) for source in (self.source, self.lateral)}
 
 
 def composer(**changes: str) -> EvidenceComposer:
