@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cxrnode.domain.capability import CLASSES, INSTEAD, NAMES, Kind
+
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = "docs/operations.md"
 _NAMED = re.compile(rf"see '(?P<quoted>[^']+)' in {OPERATIONS}|{OPERATIONS}, (?P<after>[^()]+)$")
@@ -70,6 +72,19 @@ def test_links_between_pages_lead_somewhere(page: Path):
         target = page.parent / path if path else page
         assert target.exists(), path
         assert not heading or heading in map(anchor, headings(target)), heading
+
+
+def test_the_page_on_operations_names_every_class_that_is_written_and_what_goes_in_its_place():
+    """Whoever configures an archive copies UIDs from there; its table is the program's."""
+    lines = (ROOT / OPERATIONS).read_text(encoding="utf-8").splitlines()
+    table = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    rows = {
+        (cells[0], cells[2]): (cells[1], cells[3]) for cells in table if cells[2:] and cells[2].startswith("1.2.840")
+    }
+    assert {uid: name for (_, uid), (name, _) in rows.items()} == NAMES
+    for kind, sop_class in CLASSES.items():
+        if kind is not Kind.REJECTION:
+            assert rows[kind, sop_class][1] == ("`, else `".join(INSTEAD.get(kind, ())) or "nothing")
 
 
 def test_every_decision_that_is_cited_is_written_down():
