@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cxrnode.phantom import Phantom, Radiograph, write
-from tests import peers
+from tests import checkers, peers
 
 _SMALL = 128
 """Rows and columns of a radiograph where nothing depends on its size."""
@@ -28,11 +28,14 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --require-peers."""
+    """Add --require-peers and --screenshots."""
     parser.addoption(
         "--require-peers",
         action="store_true",
         help="fail, instead of skipping, where a real peer or the real radiographs are missing",
+    )
+    parser.addoption(
+        "--screenshots", type=Path, help="the folder that keeps what a viewer showed (default: below pytest's own)"
     )
 
 
@@ -60,6 +63,19 @@ def needs(lacking: Callable[[str], None]) -> Callable[..., None]:
                 lacking(str(missing))
 
     return need
+
+
+@pytest.fixture(scope="session")
+def checked(lacking: Callable[[str], None]) -> Callable[..., Any]:
+    """Call a checker or an independent reader: `checked(checkers.dcmqi_areas, path)`."""
+
+    def call(checker: Callable[..., Any], *paths: Path) -> Any:
+        try:
+            return checker(*paths)
+        except checkers.ToolMissing as missing:
+            return lacking(f"{missing} is not installed")
+
+    return call
 
 
 @pytest.fixture
