@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import highdicom as hd
@@ -28,19 +28,6 @@ KINDS = {
     "turned": {"orientation": "F\\R"},
 }
 REAL_CHESTS = ("RG1_J2KI.dcm", "CR-MONO1-10-chest.dcm", "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm")
-
-
-@pytest.fixture
-def checked(lacking: Callable[[str], None]) -> Callable[..., object]:
-    """Call a checker; a missing tool skips the test, or fails it where peers are required."""
-
-    def call(checker: Callable[[Path], object], path: Path) -> object:
-        try:
-            return checker(path)
-        except checkers.ToolMissing as missing:
-            return lacking(f"{missing} is not installed")
-
-    return call
 
 
 @pytest.fixture(params=KINDS)
