@@ -7,6 +7,8 @@ pixel (PS3.3 C.10.5.1.2).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ Ring = tuple[Point, ...]
 
 MOST_POINTS = 8000
 """Of a ring: the value of a presentation state's graphic holds 16383 numbers (PS3.5 7.1.2, a length of 16 bits)."""
+
+_STRETCH = 256
+"""Points of a line that are thinned together: a ragged line of any length costs no more than its length."""
 
 _Points = NDArray[np.float64]
 
@@ -46,17 +51,18 @@ def thin(ring: _Points, tolerance: float) -> _Points:
 
     What would be no area any more stays as it is.
     """
-    furthest = int(np.argmax(((ring - ring[0]) ** 2).sum(axis=1)))
+    last = len(ring) - 1
+    stops = [*range(0, last, _STRETCH), last]
     kept = np.zeros(len(ring), dtype=bool)
-    kept[[0, furthest, len(ring) - 1]] = True
-    waiting = [(0, furthest), (furthest, len(ring) - 1)]
+    kept[stops] = True
+    waiting = list(pairwise(stops))
     while waiting:
-        first, last = waiting.pop()
-        away = _distances(ring[first : last + 1])
-        middle = first + int(np.argmax(away))
-        if away[middle - first] > tolerance:
+        start, end = waiting.pop()
+        away = _distances(ring[start : end + 1])
+        middle = start + int(np.argmax(away))
+        if away[middle - start] > tolerance:
             kept[middle] = True
-            waiting += [(first, middle), (middle, last)]
+            waiting += [(start, middle), (middle, end)]
     if np.count_nonzero(kept) > MOST_POINTS:
         return thin(ring, 2 * tolerance + 0.5)
     return ring[kept] if np.count_nonzero(kept) > 3 else ring

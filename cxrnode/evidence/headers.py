@@ -89,7 +89,8 @@ _GEOMETRY = (
     "PatientOrientation",
 )
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-# PS3.3 C.11.1 Modality LUT, C.11.2 VOI LUT, C.7.6.11 Display Shutter: how the source is to be shown.
+# PS3.3 C.11.1 Modality LUT, C.11.2 VOI LUT, C.7.6.11 Display Shutter: how the source is to be shown. The VRs of a LUT
+# depend on the pixels' kind.
 _DISPLAY = (
     "PhotometricInterpretation",
     "PixelRepresentation",
@@ -100,10 +101,17 @@ _DISPLAY = (
     "ModalityLUTSequence",
     "WindowCenter",
     "WindowWidth",
-    "WindowCenterWidthExplanation",
     "VOILUTFunction",
     "VOILUTSequence",
-    "PixelAspectRatio",
+    "ShutterShape",
+    "ShutterLeftVerticalEdge",
+    "ShutterRightVerticalEdge",
+    "ShutterUpperHorizontalEdge",
+    "ShutterLowerHorizontalEdge",
+    "CenterOfCircularShutter",
+    "RadiusOfCircularShutter",
+    "VerticesOfThePolygonalShutter",
+    "ShutterPresentationValue",
 )
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 _MOMENTS = (
@@ -200,7 +208,7 @@ def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: st
 def copy_image_properties(header: Dataset, target: Dataset) -> None:
     """Copy what holds for a picture of the source, too: how it lies (type 2C), what was lost, what is burned in.
 
-    Burned In Annotation asks whether the patient can be identified (PS3.3 C.7.6.1.1.7), which no text of ours does.
+    Burned In Annotation asks whether the patient can be identified (PS3.3 C.7.6.1), which no text of ours does.
     """
     target.PatientOrientation = None
     for keyword in ("PatientOrientation", *(_LOSSY if header.get("LossyImageCompression") == "01" else ())):

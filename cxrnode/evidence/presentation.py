@@ -92,8 +92,9 @@ def _displayed_area(source: Instance, drawing: Drawing) -> Dataset:
 
 
 def _show(built: Dataset, header: Dataset) -> None:
-    """Modality LUT, Softcopy VOI LUT, Softcopy Presentation LUT (PS3.3 C.11.1, C.11.8, C.11.6)."""
+    """Modality LUT, Display Shutter, Softcopy VOI LUT, Softcopy Presentation LUT (PS3.3 C.11.1, C.7.6.11, C.11.8)."""
     built.update(shown.modality_of(header))
+    built.update(shown.shutter_of(header))
     voi = shown.voi_of(header)
     if voi is not None:
         built.SoftcopyVOILUTSequence = Sequence([voi])

@@ -1,7 +1,7 @@
 """How a source is to be shown, for an object that says it on the source's behalf.
 
-Hides the grayscale chain of PS3.4 N.2 in a header: rescale or modality LUT, window or VOI LUT, polarity; and what is
-broken in it. Promises the source's own values, the first of several, tables as 16-bit words in little endian, and
+Hides the grayscale chain of PS3.4 N.2 in a header: rescale or modality LUT, window or VOI LUT, polarity, shutter; and
+what is broken in it. Promises the source's own values, the first of several, tables as little endian words, and
 nothing in place of what the source does not state.
 """
 
@@ -15,7 +15,21 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
+from cxrnode.evidence.codes import plain
+
 Words = NDArray[np.uint16]
+
+_SHUTTERS = {
+    "RECTANGULAR": (
+        ("ShutterLeftVerticalEdge", 1),
+        ("ShutterRightVerticalEdge", 1),
+        ("ShutterUpperHorizontalEdge", 1),
+        ("ShutterLowerHorizontalEdge", 1),
+    ),
+    "CIRCULAR": (("CenterOfCircularShutter", 2), ("RadiusOfCircularShutter", 1)),
+    "POLYGONAL": (("VerticesOfThePolygonalShutter", 2),),
+}
+"""By shape, what describes it and how many numbers that takes."""
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -31,7 +45,7 @@ def modality_of(header: Dataset) -> Dataset:
     slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
     if (slope or intercept) and (slope is None or float(slope)):
         said.RescaleIntercept, said.RescaleSlope = intercept or "0", slope or "1"
-        said.RescaleType = "US"
+        said.RescaleType = plain(str(header.get("RescaleType") or "US"))
     return said
 
 
@@ -53,6 +67,40 @@ def voi_of(header: Dataset) -> Dataset | None:
     return said
 
 
+def shutter_of(header: Dataset) -> Dataset:
+    """Give the Display Shutter modules (PS3.3 C.7.6.11, C.11.12), empty where the source has none that is whole.
+
+    A presentation state without them would light up what the source's shutter hides.
+    """
+    said = Dataset()
+    shapes = [str(shape) for shape in _several(header, "ShutterShape")]
+    if not shapes or not all(shape in _SHUTTERS for shape in shapes):
+        return said
+    for keyword, count in (one for shape in shapes for one in _SHUTTERS[shape]):
+        numbers = _whole_numbers(header, keyword)
+        if not numbers or len(numbers) % count:
+            return Dataset()
+        setattr(said, keyword, numbers[0] if count == 1 else numbers)
+    said.ShutterShape = shapes
+    said.ShutterPresentationValue = next(iter(_whole_numbers(header, "ShutterPresentationValue")), 0)
+    return said
+
+
+def _whole_numbers(header: Dataset, keyword: str) -> list[int]:
+    try:
+        return [int(str(value)) for value in _several(header, keyword)]
+    except (TypeError, ValueError):
+        return []
+
+
+def _several(header: Dataset, keyword: str) -> list[object]:
+    """Give the values of an element, one or many."""
+    stated = header.get(keyword)
+    if stated is None or stated == "":
+        return []
+    return list(stated) if isinstance(stated, MultiValue) else [stated]
+
+
 def polarity_of(header: Dataset) -> str:
     """Give Presentation LUT Shape (PS3.3 C.11.6): a source whose lowest value is white is shown inverted."""
     return "INVERSE" if str(header.get("PhotometricInterpretation") or "").strip() == "MONOCHROME1" else "IDENTITY"
@@ -60,9 +108,7 @@ def polarity_of(header: Dataset) -> str:
 
 def _number(header: Dataset, keyword: str) -> str | None:
     """Give the first value as the text of a DS; None where there is no finite one."""
-    stated = header.get(keyword)
-    first = next(iter(stated), "") if isinstance(stated, MultiValue) else stated
-    text = str("" if first is None else first).strip()
+    text = str(next(iter(_several(header, keyword)), "")).strip()
     try:
         return text if len(text) <= 16 and math.isfinite(float(text)) else None
     except ValueError:
@@ -71,7 +117,7 @@ def _number(header: Dataset, keyword: str) -> str | None:
 
 def _table(header: Dataset, keyword: str) -> Dataset | None:
     """Give the first LUT of a sequence (PS3.3 C.11.1.1, C.11.2.1.1); None where its parts make none."""
-    items = list(header.get(keyword) or [])
+    items = list(header.get(keyword) or ())
     try:
         stated = [int(value) for value in items[0].LUTDescriptor]
         entries = _entries(items[0].LUTData, stated[0] % 65536 or 65536, big=header.original_encoding[1] is False)
