@@ -16,7 +16,7 @@ from cxrnode.domain.delivery import Delivery, DeliveryEvent, DeliveryState
 from cxrnode.domain.job import JobEvent, JobState
 from cxrnode.errors import LeaseLost
 from cxrnode.ledger.jobs import is_replaced, move
-from cxrnode.ledger.schema import capabilities, deliveries, job_evidence, jobs
+from cxrnode.ledger.schema import capabilities, deliveries, is_state, job_evidence, jobs
 from cxrnode.ledger.sending import move as move_delivery
 from cxrnode.ledger.stated import is_retracted
 
@@ -38,10 +38,11 @@ def record_accepted(connection: sa.Connection, destination: str, classes: Collec
     )
 
 
-def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: datetime) -> None:
-    """Withdraw it, and let the study's last job run again where it stated this.
+def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:
+    """Withdraw it, and let the study's last job run again where it stated this; give the rows that were withdrawn.
 
-    LeaseLost where somebody else has it.
+    What else of that job is not sent there yet is withdrawn as well: it may refer to what the destination does not
+    take. The job states again what stays. LeaseLost where somebody else has it.
     """
     moved = move_delivery(
         connection,
@@ -55,6 +56,7 @@ def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: 
     )
     if not moved:
         raise LeaseLost(operation="decline the delivery", subject=delivery.sop_instance_uid)
+    gone = {delivery.row}
     of = sa.select(deliveries.c.evidence_id).where(deliveries.c.id == delivery.row).scalar_subquery()
     stated = sa.select(job_evidence.c.job_id).where(job_evidence.c.evidence_id == of)
     for job in connection.execute(sa.select(jobs).where(jobs.c.id.in_(stated), ~is_retracted(jobs.c.id))).all():
@@ -63,3 +65,23 @@ def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: 
                 connection, job.id, job.attempt, JobState.COMPLETED, JobEvent.REQUEUE, now,
                 detail=reason, tries=0, due_at=now, reason="", ended_at=None,
             )  # fmt: skip
+            gone |= _withdraw_the_rest(connection, job.id, delivery.destination, reason, now)
+    return frozenset(gone)
+
+
+def _withdraw_the_rest(connection: sa.Connection, job: int, destination: str, reason: str, now: datetime) -> set[int]:
+    of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
+    unsent = sa.or_(
+        is_state(deliveries.c.state, DeliveryState.PENDING), is_state(deliveries.c.state, DeliveryState.SENDING)
+    )
+    found = connection.execute(
+        sa.select(deliveries).where(
+            deliveries.c.evidence_id.in_(of_job), deliveries.c.destination == destination, unsent
+        )
+    ).all()
+    for row in found:
+        state = DeliveryState(row.state)
+        move_delivery(
+            connection, row.id, row.attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason
+        )
+    return {row.id for row in found}

@@ -1,13 +1,11 @@
-"""The life of deliveries in the ledger: leased, sent, committed, or back in the queue.
+"""The life of deliveries in the ledger: leased, sent, back in the queue, or withdrawn; see committing for the rest.
 
 Hides the SQL of domain.delivery's law. Promises that each UPDATE repeats it, that destinations never wait for each
-other, and that a storage commitment report (PS3.4 J.3.3) moves only what its own transaction asked about: one that
-comes twice, or late, after the object was sent again, changes nothing.
+other, and that what was taken back is not sent any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,10 +15,11 @@ from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, Delivery, DeliveryEven
 from cxrnode.errors import LeaseLost
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import DELIVERY_COLUMNS, delivery_of
-from cxrnode.ledger.schema import commitment_deliveries, commitments, deliveries, evidence, is_state
+from cxrnode.ledger.schema import deliveries, evidence, is_state
 from cxrnode.ledger.stated import MAY_HAVE_ARRIVED, is_taken_back
 
 TAKEN_BACK = "its results were taken back"
+_WAITING = (DeliveryState.PENDING, DeliveryState.PARKED)
 
 
 def move(
@@ -68,7 +67,7 @@ def claim(
     """Lease due deliveries of one destination, those of lost leases first, then the oldest."""
     found = []
     for row in connection.execute(_lost(destination, now, limit, incarnation, exclusive=exclusive)).all():
-        if not _withdraw_taken_back(connection, row.id, row.attempt, DeliveryState.SENDING, MAY_HAVE_ARRIVED, now):
+        if not withdraw_taken_back(connection, row.id, row.attempt, DeliveryState.SENDING, MAY_HAVE_ARRIVED, now):
             found.append(row)
     found += connection.execute(_due(destination, now, limit - len(found)))
     for row in found:
@@ -86,7 +85,8 @@ def claim(
     return [delivery_of(row, claimed=True) for row in found]
 
 
-def _chosen() -> sa.Select[Any]:
+def chosen() -> sa.Select[Any]:
+    """Choose deliveries with what is known of their evidence."""
     return sa.select(*DELIVERY_COLUMNS).join(evidence, evidence.c.id == deliveries.c.evidence_id)
 
 
@@ -95,13 +95,13 @@ def _lost(destination: str, now: datetime, limit: int, incarnation: str, *, excl
     if exclusive:
         lost |= deliveries.c.incarnation != incarnation
     here = (deliveries.c.destination == destination) & is_state(deliveries.c.state, DeliveryState.SENDING)
-    return _chosen().where(here, lost).order_by(deliveries.c.lease_until).limit(limit)
+    return chosen().where(here, lost).order_by(deliveries.c.lease_until).limit(limit)
 
 
 def _due(destination: str, now: datetime, limit: int) -> sa.Select[Any]:
     here = (deliveries.c.destination == destination) & is_state(deliveries.c.state, DeliveryState.PENDING)
     return (
-        _chosen()
+        chosen()
         .where(here, deliveries.c.due_at <= now)
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(max(limit, 0))
@@ -144,7 +144,7 @@ def fail(connection: sa.Connection, delivery: Delivery, *, due_at: datetime | No
     )
     _fenced(moved, event, delivery)
     after = DELIVERY_TRANSITIONS[DeliveryState.SENDING, event]
-    _withdraw_taken_back(connection, delivery.row, delivery.attempt, after, TAKEN_BACK, now)
+    withdraw_taken_back(connection, delivery.row, delivery.attempt, after, TAKEN_BACK, now)
 
 
 def requeue(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
@@ -160,127 +160,13 @@ def withdraw_waiting(connection: sa.Connection, row: sa.Row[Any], reason: str, n
         move(connection, row.id, row.attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason)
 
 
-_WAITING = (DeliveryState.PENDING, DeliveryState.PARKED)
-
-
-def _withdraw_taken_back(
+def withdraw_taken_back(
     connection: sa.Connection, row: int, attempt: int, state: DeliveryState, reason: str, now: datetime
 ) -> bool:
+    """Withdraw the delivery where no job whose results stand states its evidence; tell whether that is so."""
     taken = connection.execute(
         sa.select(deliveries.c.id).where(deliveries.c.id == row, is_taken_back(deliveries.c.evidence_id))
     ).first()
     return taken is not None and move(
         connection, row, attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason
     )
-
-
-def begin_commitment(
-    connection: sa.Connection,
-    destination: str,
-    transaction_uid: str,
-    now: datetime,
-    *,
-    limit: int,
-    ask_again_at: datetime,
-) -> list[Delivery]:
-    """Record a transaction over what is to be asked about now; nothing is written where that is nothing."""
-    here = (deliveries.c.destination == destination) & is_state(deliveries.c.state, DeliveryState.SENT)
-    found = connection.execute(
-        _chosen().where(here, deliveries.c.ask_at <= now).order_by(deliveries.c.ask_at).limit(limit)
-    ).all()
-    if not found:
-        return []
-    connection.execute(
-        commitments.insert().values(transaction_uid=transaction_uid, destination=destination, asked_at=now)
-    )
-    connection.execute(
-        commitment_deliveries.insert(),
-        [{"transaction_uid": transaction_uid, "delivery_id": row.id, "attempt": row.attempt} for row in found],
-    )
-    for row in found:
-        connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(ask_at=ask_again_at))
-    note(connection, now, "commitment", transaction_uid, "asked", f"{len(found)} objects of {destination}")
-    return [delivery_of(row) for row in found]
-
-
-def confirm(
-    connection: sa.Connection,
-    transaction_uid: str,
-    *,
-    committed: Sequence[str],
-    failed: Mapping[str, int],
-    now: datetime,
-    attempts: int,
-) -> bool:
-    """Write a report. An object named on both lists counts as failed: it is sent once more rather than lost."""
-    known = connection.execute(
-        commitments.update()
-        .where(commitments.c.transaction_uid == transaction_uid)
-        .values(reported_at=sa.func.coalesce(commitments.c.reported_at, now))
-    )
-    if known.rowcount == 0:
-        return False
-    held = set(committed) - failed.keys()
-    for row in connection.execute(_asked(transaction_uid)).all():
-        if row.sop_instance_uid in held:
-            move(connection, row.id, row.attempt, DeliveryState.SENT, DeliveryEvent.COMMIT, now, committed_at=now)
-        elif row.sop_instance_uid in failed and row.attempt == row.asked_attempt:
-            _not_held(connection, row, failed[row.sop_instance_uid], now, attempts)
-    note(connection, now, "commitment", transaction_uid, "reported", f"{len(held)} held, {len(failed)} failed")
-    return True
-
-
-def _asked(transaction_uid: str) -> sa.Select[Any]:
-    """What the transaction asked about and is still SENT; the archive's promise holds however often it was sent."""
-    asked = commitment_deliveries
-    return (
-        _chosen()
-        .add_columns(asked.c.attempt.label("asked_attempt"))
-        .join(asked, asked.c.delivery_id == deliveries.c.id)
-        .where(asked.c.transaction_uid == transaction_uid, is_state(deliveries.c.state, DeliveryState.SENT))
-    )
-
-
-def _not_held(connection: sa.Connection, row: sa.Row[Any], failure: int, now: datetime, attempts: int) -> None:
-    """Send it again at once, or park it, or withdraw it where it was taken back: it is not there to be rejected.
-
-    `failure` is the Failure Reason (0008,1197), PS3.3 C.14.1.1.
-    """
-    reason = f"the archive does not hold it: failure reason 0x{failure:04X}"
-    spent = row.tries >= attempts
-    event = DeliveryEvent.PARK if spent else DeliveryEvent.NOT_HELD
-    later = {} if spent else {"due_at": now}
-    move(
-        connection, row.id, row.attempt, DeliveryState.SENT, event, now,
-        detail=reason, reason=reason, sent_at=None, **later,
-    )  # fmt: skip
-    after = DELIVERY_TRANSITIONS[DeliveryState.SENT, event]
-    _withdraw_taken_back(connection, row.id, row.attempt, after, TAKEN_BACK, now)
-
-
-def no_commitment(
-    connection: sa.Connection, sent: Sequence[Delivery], *, park: bool, reason: str, now: datetime
-) -> None:
-    """SENT is final, or parked. What a report has moved meanwhile is passed over: it was committed after all."""
-    for delivery in sent:
-        if park:
-            move(
-                connection,
-                delivery.row,
-                delivery.attempt,
-                DeliveryState.SENT,
-                DeliveryEvent.PARK,
-                now,
-                detail=reason,
-                reason=reason,
-            )
-            continue
-        connection.execute(
-            deliveries.update()
-            .where(
-                deliveries.c.id == delivery.row,
-                deliveries.c.attempt == delivery.attempt,
-                is_state(deliveries.c.state, DeliveryState.SENT),
-            )
-            .values(ask_at=None, reason=reason)
-        )

@@ -19,7 +19,9 @@ from cxrnode.domain.study import Description, Recorded, Sender
 from cxrnode.ledger import (
     capability,
     closing,
+    committing,
     completing,
+    counting,
     jobs,
     operating,
     queries,
@@ -173,10 +175,10 @@ class SqliteLedger:
         with self._database.writing() as connection:
             sending.fail(connection, delivery, due_at=due_at, reason=reason, now=now)
 
-    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> None:
+    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:
         """Withdraw what its destination takes no such class of, and let its job run again."""
         with self._database.writing() as connection:
-            capability.decline(connection, delivery, reason=reason, now=now)
+            return capability.decline(connection, delivery, reason=reason, now=now)
 
     def accepted(self, destination: str) -> frozenset[str] | None:
         """Give the SOP classes that a destination said it takes; None where it was never asked."""
@@ -193,7 +195,7 @@ class SqliteLedger:
     ) -> Sequence[Delivery]:
         """Record a storage commitment transaction before it is asked for."""
         with self._database.writing() as connection:
-            return sending.begin_commitment(
+            return committing.begin_commitment(
                 connection, destination, transaction_uid, now, limit=limit, ask_again_at=ask_again_at
             )
 
@@ -208,14 +210,14 @@ class SqliteLedger:
     ) -> bool:
         """Write a storage commitment report."""
         with self._database.writing() as connection:
-            return sending.confirm(
+            return committing.confirm(
                 connection, transaction_uid, committed=committed, failed=failed, now=now, attempts=attempts
             )
 
     def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
         """SENT is final, or parked."""
         with self._database.writing() as connection:
-            sending.no_commitment(connection, deliveries, park=park, reason=reason, now=now)
+            committing.no_commitment(connection, deliveries, park=park, reason=reason, now=now)
 
     # What follows is the operator's: it is not in the port, because the line never asks it.
 
@@ -254,7 +256,7 @@ class SqliteLedger:
     def counts(self) -> Counts:
         """Count what there is by state."""
         with self._database.reading() as connection:
-            return queries.counts(connection)
+            return counting.counts(connection)
 
     def outcomes(self) -> Iterator[InstanceView]:
         """Walk over all instances in the order they came, in pages: a million is no list, and no long transaction."""

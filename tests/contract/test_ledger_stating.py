@@ -160,21 +160,36 @@ def test_a_destination_that_was_never_asked_is_not_known(ledger: SqliteLedger) -
 
 def test_declining_withdraws_and_brings_the_job_back(ledger: SqliteLedger) -> None:
     """The job states something else, and nobody has to look; what it says of it can be read in its details."""
-    job = state(ledger, kept("9.1"), kept("9.2"), kept("9.3", kind="SR"))
-    first, second, report = claimed(ledger)
+    job = state(ledger, kept("9.1"), kept("9.3", kind="SR"))
+    (first,) = ledger.claim_deliveries("pacs", after(1), limit=1, lease_seconds=60)
     ledger.decline(first, reason="takes no Segmentation", now=after(2))
     assert state_of(ledger, job) is JobState.SCHEDULED
-    ledger.decline(second, reason="takes no Segmentation", now=after(2))
-    ledger.mark_sent(report, after(2), ask_at=None)
     claim = claim_one(ledger, 3)
     assert (claim.job, claim.tries) == (job, 1)
     said = {"pacs": ["takes no Segmentation; Secondary Capture goes instead"]}
     made = Completion(evidence=(kept("9.4", kind="SC"), kept("9.3", kind="SR")), outcomes=(), fallbacks=said)
     ledger.complete(claim, made, after(4))
-    assert states(ledger) == {"9.1": "WITHDRAWN", "9.2": "WITHDRAWN", "9.3": "SENT", "9.4": "PENDING"}
+    assert states(ledger) == {"9.1": "WITHDRAWN", "9.3": "PENDING", "9.4": "PENDING"}
     assert ways(ledger)["9.1", "pacs"].reason == "takes no Segmentation"
     assert ledger.job_details(job).job.fallbacks == said
     assert ledger.counts().deliveries_parked == 0
+
+
+def test_declining_holds_back_what_may_refer_to_what_was_declined(ledger: SqliteLedger) -> None:
+    """Whether it waits or is claimed already; what is sent, and what goes elsewhere, stays as it is."""
+    job = state(ledger, kept("9.1"), kept("9.2", destinations=("pacs", "viewer")), kept("9.3", kind="SR"), kept("9.4"))
+    first, second, third = ledger.claim_deliveries("pacs", after(1), limit=3, lease_seconds=60)
+    ledger.mark_sent(first, after(1), ask_at=None)
+    gone = ledger.decline(second, reason="takes no Segmentation", now=after(2))
+    assert gone >= {second.row, third.row}
+    assert {key: way.state for key, way in ways(ledger).items()} == {
+        ("9.1", "pacs"): DeliveryState.SENT,
+        ("9.2", "pacs"): DeliveryState.WITHDRAWN,
+        ("9.2", "viewer"): DeliveryState.PENDING,
+        ("9.3", "pacs"): DeliveryState.WITHDRAWN,
+        ("9.4", "pacs"): DeliveryState.WITHDRAWN,
+    }
+    assert state_of(ledger, job) is JobState.SCHEDULED
 
 
 def test_declining_is_fenced_by_the_attempt(ledger: SqliteLedger) -> None:

@@ -27,7 +27,7 @@ DELIVERY_STEPS = {(before, after) for (before, _), after in DELIVERY_TRANSITIONS
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Sends, closes, claims, fails, completes, crashes and retries, each with any claim it ever held, stale or not."""
+    """Sends, closes, claims, fails, completes, retracts, crashes and retries, with any claim it ever held."""
 
     @initialize()
     def open(self) -> None:
@@ -84,11 +84,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.claims += claims
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), changed=st.booleans())
-    def complete(self, data: Any, changed: bool) -> None:
+    @rule(data=st.data(), changed=st.booleans(), objection=st.sampled_from(["", "", "wrong"]))
+    def complete(self, data: Any, changed: bool, objection: str) -> None:
         claim = data.draw(st.sampled_from(self.claims))
         self.objects += changed
-        evidence = [kept(f"9.{member.row}", source=member.uid) for member in claim.members]
+        images = () if claim.retracts else claim.members
+        evidence = [kept(f"9.{member.row}", source=member.uid, objection=objection) for member in images]
         with suppress(LeaseLost):
             self.ledger.complete(
                 claim,
@@ -110,17 +111,24 @@ class LedgerMachine(RuleBasedStateMachine):
         with suppress(NeedsOperator):
             self.ledger.requeue_job(job, after(self.seconds))
 
+    @rule(job=st.integers(1, 6))
+    def retract(self, job: int) -> None:
+        with suppress(NeedsOperator):
+            self.ledger.schedule_retraction(job, "wrong_result", after(self.seconds))
+
     @rule()
     def claim_deliveries(self) -> None:
         self.deliveries += self.ledger.claim_deliveries("pacs", after(self.seconds), limit=3, lease_seconds=LEASE)
 
     @precondition(lambda self: self.deliveries)
-    @rule(data=st.data(), mark=st.sampled_from(["sent", "sent", "final", "later", "park", "none"]))
+    @rule(data=st.data(), mark=st.sampled_from(["sent", "sent", "final", "later", "park", "none", "decline"]))
     def mark(self, data: Any, mark: str) -> None:
         delivery, now = data.draw(st.sampled_from(self.deliveries)), after(self.seconds)
         with suppress(LeaseLost):
             if mark in {"sent", "final"}:
                 self.ledger.mark_sent(delivery, now, ask_at=now if mark == "sent" else None)
+            elif mark == "decline":
+                self.ledger.decline(delivery, reason="takes no such class", now=now)
             elif mark == "none":
                 self.ledger.no_commitment([delivery], park=True, reason="x", now=now)
             else:
@@ -144,7 +152,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_step_is_one_of_the_law(self) -> None:
-        """Between two rules a row takes at most two steps (a replaced job is parked, then canceled)."""
+        """Between two rules a row takes at most two steps (a replaced job is parked, then canceled).
+
+        A delivery may wait for a moment in between: it fails, is taken back, and is withdrawn.
+        """
         for table, steps, kind in (("jobs", JOB_STEPS, JobState), ("deliveries", DELIVERY_STEPS, DeliveryState)):
             now = dict(self._ask(f"SELECT id, state FROM {table}"))
             for row, state in now.items():
@@ -168,6 +179,21 @@ class LedgerMachine(RuleBasedStateMachine):
             """
         )
         assert forgotten == []
+
+    @invariant()
+    def what_was_taken_back_or_objected_to_never_waits_to_be_sent(self) -> None:
+        """Nor is a retraction canceled: whoever took the results back was heard, or called it off."""
+        waiting = self._ask(
+            """
+            SELECT d.id FROM deliveries d JOIN evidence e ON e.id = d.evidence_id
+            WHERE d.state = 'PENDING' AND (e.objection <> '' OR NOT EXISTS (
+                SELECT 1 FROM job_evidence s WHERE s.evidence_id = e.id
+                AND s.job_id NOT IN (SELECT job_id FROM retractions)))
+            """
+        )
+        assert waiting == []
+        canceled = "SELECT j.id FROM retractions r JOIN jobs j ON j.id = r.retraction_id WHERE j.state = 'CANCELED'"
+        assert self._ask(canceled) == []
 
     @invariant()
     def completed_jobs_have_all_their_deliveries(self) -> None:

@@ -84,6 +84,8 @@ def the_line(ledger: SqliteLedger) -> None:
     ledger.fail_job(claim, due_at=after(6), reason="", now=after(5))
     claim = claim_one(ledger, 6)
     ledger.complete(claim, completion(claim, kept("9.1"), kept("9.3", kind="SR")), after(7))
+    ledger.accepted("pacs")
+    ledger.record_accepted("pacs", ["1.2"], after(7))
     first, second, third = ledger.claim_deliveries("pacs", after(8), limit=9, lease_seconds=60)
     ledger.mark_sent(first, after(8), ask_at=after(8))
     ledger.mark_sent(second, after(8), ask_at=after(8))
@@ -91,6 +93,10 @@ def the_line(ledger: SqliteLedger) -> None:
     ledger.begin_commitment("pacs", "7.1", after(9), limit=9, ask_again_at=after(99))
     ledger.confirm("7.1", committed=["9.1"], failed={"9.2": 1}, now=after(9), attempts=9)
     ledger.no_commitment([first], park=False, reason="", now=after(9))
+    for declined in ledger.claim_deliveries("pacs", after(10), limit=9, lease_seconds=60):
+        ledger.decline(declined, reason="", now=after(10))
+    claim = claim_one(ledger, 11)
+    ledger.complete(claim, completion(claim, kept("9.1"), kept("9.4", kind="SR")), after(12))
 
 
 def an_operator(ledger: SqliteLedger) -> None:
@@ -105,7 +111,20 @@ def an_operator(ledger: SqliteLedger) -> None:
     ledger.paused()
 
 
-@pytest.mark.parametrize("use", [the_line, an_operator])
+def a_retraction(ledger: SqliteLedger) -> None:
+    """Take results back, tell of it, and state them again."""
+    claim = claim_one(ledger, 3)
+    ledger.complete(claim, completion(claim, kept("9.1"), kept("9.3", kind="SR")), after(4))
+    ledger.to_retract(claim.job)
+    retraction = ledger.schedule_retraction(claim.job, "wrong_result", after(5))
+    ledger.job_details(retraction)
+    told = claim_one(ledger, 6)
+    ledger.complete(told, completion(told, kept("9.5", kind="SR")), after(7))
+    ledger.requeue_job(claim.job, after(8))
+    claim_one(ledger, 9)
+
+
+@pytest.mark.parametrize("use", [the_line, an_operator, a_retraction])
 def test_no_verb_walks_over_a_growing_table(
     ledger: SqliteLedger, statements: Statements, tmp_path: Path, use: Callable[[SqliteLedger], None]
 ) -> None:
