@@ -14,6 +14,7 @@ import numpy as np
 
 from cxrnode.domain.chest import HEART, LUNGS, Chest
 from cxrnode.domain.finding import Box, Finding, Mask, ModelResult, Presence
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import ImageFacts
 
 ABNORMAL = "abnormal_chest"
@@ -75,6 +76,21 @@ def _at_odds(results: Sequence[ModelResult]) -> Iterator[_Doubt]:
             for doubted, doubting in _doubted_by(caveat, absent, other):
                 if _counts(doubting[1], doubted[1]):
                     yield _Doubt(result=doubted[0], finding=doubted[1].name, caveat=caveat)
+
+
+def reserve(caveat: str, finding: str, results: Sequence[ModelResult]) -> str:
+    """Give the sentence of a finding's caveat among the results on its image: whoever disagrees is named."""
+    said = [(one.alone, result.model.name) for result in results for one in result.findings if one.name == finding]
+    present = [name for alone, name in said if alone is Presence.PRESENT]
+    absent = [name for alone, name in said if alone is Presence.ABSENT]
+    if caveat != "models_disagree" or not (present and absent):
+        return CAVEATS[caveat]
+    return f"Called indeterminate because {_models(present)} present and {_models(absent)} absent"
+
+
+def _models(names: Sequence[str]) -> str:
+    many = len(names) > 1
+    return f"the model{'s' if many else ''} {' and '.join(names)} find{'' if many else 's'} it"
 
 
 def _contradiction(absent: str, present: str) -> str:

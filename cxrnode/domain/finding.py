@@ -151,6 +151,20 @@ class Finding:
         inside = self.band and self.probability is not None and self.band[0] <= self.probability < self.band[1]
         return self.band if self.band and inside else ()
 
+    @property
+    def alone(self) -> Presence | None:
+        """What its own probability says, whoever doubts it; None where that is no longer known."""
+        if self.band is None or self.probability is None:
+            return None if self.presence is Presence.INDETERMINATE else self.presence
+        if self.probability >= self.band[1]:
+            return Presence.PRESENT
+        return Presence.ABSENT if self.probability < self.band[0] else Presence.INDETERMINATE
+
+    def presence_of(self, box: Box) -> Presence:
+        """Judge one of its boxes: it is no surer than the finding, nor than its own probability lets it be."""
+        unsure = self.band is not None and box.probability < self.band[1]
+        return Presence.INDETERMINATE if unsure and self.presence is Presence.PRESENT else self.presence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelResult:

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 from cxrnode.domain.finding import Presence
 from cxrnode.domain.identity import derived_uid
-from cxrnode.domain.reasons import REASONS
+from cxrnode.domain.reasons import REASONS, RETRACTIONS
 from cxrnode.domain.wording import NAMES
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.colours import COLOURS
@@ -207,6 +207,7 @@ NOT_FOUND = _private("NOTFOUND", "Looked for and not found")
 
 NOT_ANALYSED = _private("NOTANALYSED", "Not analysed, because")
 NO_RESULT = _private("NORESULT", "No result of a model, because")
+TAKEN_BACK = _private("TAKENBACK", "Taken back, because")
 INTENDED_USE_CONCEPT = _private("INTENDEDUSE", "Intended use")
 COMMENT = Code("121106", "DCM", "Comment")
 
@@ -241,6 +242,11 @@ def reason(code: str) -> Code:
     in the sentence beside it.
     """
     return _private(code.upper().replace("_", "")[:16], REASONS[code].text.partition(";")[0])
+
+
+def retraction(code: str) -> Code:
+    """Give a key of RETRACTIONS as a private code."""
+    return _private(code.upper().replace("_", "")[:16], RETRACTIONS[code].text)
 
 
 def _known(table: dict[_Key, _Entry], key: _Key, what: str) -> _Entry:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
@@ -23,10 +21,12 @@ from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.evidence import codes
 from cxrnode.evidence.identity import Author
+from cxrnode.evidence.items import code_item, data_set, reference
 from cxrnode.evidence.statements import Group, Note, Number
 
 CONTAINS = "CONTAINS"
 CONTEXT = "HAS OBS CONTEXT"
+ACQUIRED = "HAS ACQ CONTEXT"
 MODIFIER = "HAS CONCEPT MOD"
 INFERRED = "INFERRED FROM"
 SELECTED = "SELECTED FROM"
@@ -39,6 +39,8 @@ _FINDING_CATEGORY = Code("276214006", "SCT", "Finding category")
 _GEOMETRIC_PURPOSE = Code("130400", "DCM", "Geometric purpose of region")
 _BOUNDED_BY = Code("75958009", "SCT", "Bounded by")
 _IMAGE_REGION = Code("111030", "DCM", "Image Region")
+_FINDING_SITE = Code("363698007", "SCT", "Finding Site")
+_LATERALITY = Code("272741003", "SCT", "Laterality")
 _SOURCE = Code("260753009", "SCT", "Source")
 
 
@@ -59,43 +61,40 @@ def report_tree(
 ) -> Dataset:
     """Build the root container. `sources`: all images spoken of; `frames`: by tracking UID."""
     by_uid: dict[str, Instance] = {source.uid: source for source in sources}
-    root = _container(Code("126000", "DCM", "Imaging Measurement Report"), None, template="1500")
-    root.ContentSequence = DicomSequence([*_context(author), _image_library(sources)])
+    below = [*_context(author), _image_library(sources)]
     if groups:
-        measured = _container(Code("126010", "DCM", "Imaging Measurements"), CONTAINS)
-        items = [item for group in groups for item in _measurement_groups(group, by_uid[group.source], frames)]
-        measured.ContentSequence = DicomSequence(items)
-        root.ContentSequence.append(measured)
-    said = _container(_QUALITATIVE_EVALUATIONS, CONTAINS)
-    said.ContentSequence = DicomSequence([_text(codes.INTENDED_USE_CONCEPT, codes.INTENDED_USE, CONTAINS)])
-    said.ContentSequence.extend(item for note in notes for item in _note(note, by_uid))
-    root.ContentSequence.append(said)
-    return root
+        measured = [item for group in groups for item in _measurement_groups(group, by_uid[group.source], frames)]
+        below.append(_container(Code("126010", "DCM", "Imaging Measurements"), measured))
+    # The template's order: codes before sentences.
+    said = [_reason(note, note.concept, note.reason, by_uid) for note in notes if note.concept and note.reason]
+    said.append(_text(codes.INTENDED_USE_CONCEPT, codes.INTENDED_USE, CONTAINS))
+    said += [_text(codes.COMMENT, note.text, CONTAINS, *_of(note, by_uid)) for note in notes]
+    below.append(_container(_QUALITATIVE_EVALUATIONS, said))
+    return _container(Code("126000", "DCM", "Imaging Measurement Report"), below, relationship="", template="1500")
 
 
 def _context(author: Author) -> Iterator[Dataset]:
     """Language (TID 1204), the device that observes (TID 1002, 1004), procedure reported."""
     yield _code(standard.DCM.LanguageOfContentItemAndDescendants, _ENGLISH, MODIFIER)
-    yield from hd.sr.ObserverContext(
-        observer_type=standard.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=author.device_uid,
-            name=author.device_name,
-            manufacturer_name=OWN_MANUFACTURER,
-            model_name="cxrnode",
-            serial_number=author.device_name,
-        ),
-    )
+    yield _code(standard.DCM.ObserverType, standard.DCM.Device, CONTEXT)
+    yield _uid(standard.DCM.DeviceObserverUID, author.device_uid, CONTEXT)
+    yield _text(standard.DCM.DeviceObserverName, author.device_name, CONTEXT)
+    yield _text(standard.DCM.DeviceObserverManufacturer, OWN_MANUFACTURER, CONTEXT)
+    yield _text(standard.DCM.DeviceObserverModelName, "cxrnode", CONTEXT)
+    yield _text(standard.DCM.DeviceObserverSerialNumber, author.device_name, CONTEXT)
     yield _code(standard.DCM.ProcedureReported, _IMAGING_PROCEDURE, MODIFIER)
 
 
 def _image_library(sources: Sequence[Instance]) -> Dataset:
-    """List the images that the report speaks of, analysed or not (TID 1600)."""
-    library = _container(Code("111028", "DCM", "Image Library"), CONTAINS, template="1600")
-    entries = _container(Code("126200", "DCM", "Image Library Group"), CONTAINS)
-    entries.ContentSequence = DicomSequence([_image(_SOURCE, source, CONTAINS) for source in sources])
-    library.ContentSequence = DicomSequence([entries])
-    return library
+    """List the images that the report speaks of, analysed or not (TID 1600), numbered where there are several."""
+    images = [_image(_SOURCE, source, CONTAINS, *_numbered(sources, place)) for place, source in enumerate(sources, 1)]
+    entries = _container(Code("126200", "DCM", "Image Library Group"), images)
+    return _container(Code("111028", "DCM", "Image Library"), [entries], template="1600")
+
+
+def _numbered(sources: Sequence[Instance], place: int) -> Iterator[Dataset]:
+    if len(sources) > 1:
+        yield _text(codes.COMMENT, f"Image {place}", ACQUIRED)
 
 
 def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Frame]) -> Iterator[Dataset]:
@@ -105,23 +104,20 @@ def _measurement_groups(group: Group, source: Instance, frames: Mapping[str, Fra
     Viewers join the two by their tracking UID.
     """
     shown = frames.get(group.tracking_uid) if group.region else None
-    yield _measurement_group(group, _outline(group, source), [] if shown else [*_said(group)])
+    yield _measurement_group(group, _outline(group, source), () if shown else _said(group))
     if shown:
-        yield _measurement_group(group, _segment(shown, source), [*_said(group)])
+        yield _measurement_group(group, _segment(shown, source), _said(group))
 
 
-def _measurement_group(group: Group, place: Iterable[Dataset], said: Sequence[Dataset]) -> Dataset:
-    """A number names its algorithm; a group without one does it itself."""
-    measured = any(item.ValueType == "NUM" for item in said)
-    algorithm = () if measured else _algorithm(group.model, group.leaning_on)
-    item = _container(_MEASUREMENT_GROUP, CONTAINS, template="1410")
-    item.ContentSequence = DicomSequence([*_tracking(group), *_described(group), *algorithm, *place, *said])
-    return item
+def _measurement_group(group: Group, place: Iterable[Dataset], said: Iterable[Dataset]) -> Dataset:
+    """Name the algorithm once, for all that the group says (TID 4019), after what a person looks for."""
+    items = [*_tracking(group), *_described(group), *place, *said, *_algorithm(group.model, group.leaning_on)]
+    return _container(_MEASUREMENT_GROUP, items, template="1410")
 
 
 def _tracking(group: Group) -> Iterator[Dataset]:
     yield _text(standard.DCM.TrackingIdentifier, group.title, CONTEXT)
-    yield _uid_reference(standard.DCM.TrackingUniqueIdentifier, group.tracking_uid, CONTEXT)
+    yield _uid(standard.DCM.TrackingUniqueIdentifier, group.tracking_uid, CONTEXT)
 
 
 def _described(group: Group) -> Iterator[Dataset]:
@@ -131,19 +127,15 @@ def _described(group: Group) -> Iterator[Dataset]:
     if group.finding:
         yield _code(standard.DCM.Finding, group.finding, CONTAINS)
     if group.site:
-        site = _code(Code("363698007", "SCT", "Finding Site"), group.site, MODIFIER)
-        if group.laterality:
-            side = _code(Code("272741003", "SCT", "Laterality"), group.laterality, MODIFIER)
-            site.ContentSequence = DicomSequence([side])
-        yield site
+        side = [_code(_LATERALITY, group.laterality, MODIFIER)] if group.laterality else []
+        yield _code(_FINDING_SITE, group.site, MODIFIER, *side)
 
 
 def _algorithm(model: ModelIdentity, leaning_on: Sequence[ModelIdentity]) -> Iterator[Dataset]:
-    """PS3.16 TID 4019; other models that it needed are its parameters."""
+    """PS3.16 TID 4019; other models that it needed are its parameters. The whole of each stands in the header."""
     yield _text(standard.DCM.AlgorithmName, model.name, MODIFIER)
     yield _text(standard.DCM.AlgorithmVersion, model.version, MODIFIER)
     yield _text(standard.DCM.AlgorithmParameters, f"digest={model.digest}", MODIFIER)
-    yield _text(standard.DCM.AlgorithmParameters, f"backend={model.backend}", MODIFIER)
     for other in leaning_on:
         yield _text(standard.DCM.AlgorithmParameters, f"with={other.name} {other.version} {other.digest}", MODIFIER)
 
@@ -151,84 +143,74 @@ def _algorithm(model: ModelIdentity, leaning_on: Sequence[ModelIdentity]) -> Ite
 def _outline(group: Group, source: Instance) -> Iterator[Dataset]:
     if group.bounded_by:
         yield _code(_GEOMETRIC_PURPOSE, _BOUNDED_BY, CONTAINS)
-    outline = hd.sr.ScoordContentItem(
-        name=_IMAGE_REGION,
-        graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-        graphic_data=np.array(group.outline, dtype=np.float32),
-        relationship_type=CONTAINS,
-    )
-    outline.ContentSequence = DicomSequence([_image(standard.DCM.SourceOfMeasurement, source, SELECTED)])
-    yield outline
+    corners = np.array(group.outline, dtype=np.float32).ravel().tolist()
+    image = _image(standard.DCM.SourceOfMeasurement, source, SELECTED)
+    yield _item("SCOORD", _IMAGE_REGION, CONTAINS, image, GraphicData=corners, GraphicType="POLYLINE")
 
 
 def _segment(frame: Frame, source: Instance) -> Iterator[Dataset]:
     """A frame number and no segment number: both together are an error (PS3.3 C.18.4.1, type 1C)."""
-    yield hd.sr.ImageContentItem(
-        name=standard.DCM.ReferencedSegmentationFrame,
-        referenced_sop_class_uid=SEGMENTATION,
-        referenced_sop_instance_uid=frame.sop_instance_uid,
-        referenced_frame_numbers=frame.number,
-        relationship_type=CONTAINS,
-    )
+    seg = reference(SEGMENTATION, frame.sop_instance_uid)
+    seg.update(data_set(ReferencedFrameNumber=frame.number))
+    yield _item("IMAGE", standard.DCM.ReferencedSegmentationFrame, CONTAINS, ReferencedSOPSequence=[seg])
     yield _image(standard.DCM.SourceImageForSegmentation, source, CONTAINS)
 
 
 def _said(group: Group) -> Iterator[Dataset]:
     for number in group.numbers:
-        yield _num(number, group)
+        yield _num(number)
     for concept, judgment in group.judgments:
         yield _code(concept, judgment, CONTAINS)
     for caveat in group.caveats:
         yield _text(codes.COMMENT, caveat, CONTAINS)
 
 
-def _note(note: Note, sources: Mapping[str, Instance]) -> Iterator[Dataset]:
-    if note.concept and note.reason:
-        yield _of_image(_code(note.concept, note.reason, CONTAINS), note, sources)
-    yield _of_image(_text(codes.COMMENT, note.text, CONTAINS), note, sources)
+def _reason(note: Note, concept: Code, reason: Code, sources: Mapping[str, Instance]) -> Dataset:
+    return _code(concept, reason, CONTAINS, *_of(note, sources))
 
 
-def _of_image(item: Dataset, note: Note, sources: Mapping[str, Instance]) -> Dataset:
+def _of(note: Note, sources: Mapping[str, Instance]) -> Iterator[Dataset]:
+    """Say which image a note is about."""
     if note.source:
-        image = _image(standard.DCM.SourceOfMeasurement, sources[note.source], INFERRED)
-        item.ContentSequence = DicomSequence([image])
+        yield _image(standard.DCM.SourceOfMeasurement, sources[note.source], INFERRED)
+
+
+def _container(name: Code, below: Sequence[Dataset], *, relationship: str = CONTAINS, template: str = "") -> Dataset:
+    # Separate: DCMTK leaves the names out of what is continuous text.
+    item = _item("CONTAINER", name, relationship, *below, ContinuityOfContent="SEPARATE")
+    if template:
+        item.update(data_set(ContentTemplateSequence=[data_set(MappingResource="DCMR", TemplateIdentifier=template)]))
     return item
 
 
-def _container(name: Code, relationship: str | None, template: str = "") -> Dataset:
-    item: Dataset = hd.sr.ContainerContentItem(name=name, relationship_type=relationship, template_id=template or None)
-    return item
+def _code(name: Code, value: Code, relationship: str, *below: Dataset) -> Dataset:
+    return _item("CODE", name, relationship, *below, ConceptCodeSequence=[code_item(value)])
 
 
-def _code(name: Code, value: Code, relationship: str) -> Dataset:
-    item: Dataset = hd.sr.CodeContentItem(name=name, value=value, relationship_type=relationship)
-    return item
+def _text(name: Code, value: str, relationship: str, *below: Dataset) -> Dataset:
+    return _item("TEXT", name, relationship, *below, TextValue=codes.plain(value, 1024))
 
 
-def _text(name: Code, value: str, relationship: str) -> Dataset:
-    text = codes.plain(value, 1024)
-    item: Dataset = hd.sr.TextContentItem(name=name, value=text, relationship_type=relationship)
-    return item
+def _uid(name: Code, value: str, relationship: str) -> Dataset:
+    return _item("UIDREF", name, relationship, UID=value)
 
 
-def _uid_reference(name: Code, value: str, relationship: str) -> Dataset:
-    item: Dataset = hd.sr.UIDRefContentItem(name=name, value=value, relationship_type=relationship)
-    return item
+def _num(number: Number) -> Dataset:
+    """A number as its printed text alone: a binary floating point value beside it would be another number."""
+    measured = data_set(NumericValue=number.text, MeasurementUnitsCodeSequence=[code_item(number.unit)])
+    return _item("NUM", number.concept, CONTAINS, MeasuredValueSequence=[measured])
 
 
-def _num(number: Number, group: Group) -> Dataset:
-    """A number as its printed text: highdicom would add a binary floating point value beside it."""
-    item: Dataset = hd.sr.NumContentItem(name=number.concept, value=0, unit=number.unit, relationship_type=CONTAINS)
-    item.MeasuredValueSequence[0].NumericValue = number.text
-    item.ContentSequence = DicomSequence(_algorithm(group.model, group.leaning_on))
-    return item
+def _image(name: Code, source: Instance, relationship: str, *below: Dataset) -> Dataset:
+    image = reference(source.description.sop_class_uid, source.uid)
+    return _item("IMAGE", name, relationship, *below, ReferencedSOPSequence=[image])
 
 
-def _image(name: Code, source: Instance, relationship: str) -> Dataset:
-    item: Dataset = hd.sr.ImageContentItem(
-        name=name,
-        referenced_sop_class_uid=source.description.sop_class_uid,
-        referenced_sop_instance_uid=source.uid,
-        relationship_type=relationship,
-    )
+def _item(kind: str, name: Code, relationship: str, *below: Dataset, **value: object) -> Dataset:
+    """Make a content item (PS3.3 C.17.3) over those `below` it; the root has no relationship."""
+    item = data_set(ValueType=kind, ConceptNameCodeSequence=[code_item(name)], **value)
+    if relationship:
+        item.update(data_set(RelationshipType=relationship))
+    if below:
+        item.update(data_set(ContentSequence=list(below)))
     return item

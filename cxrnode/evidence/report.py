@@ -11,31 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import highdicom as hd
 import pydicom
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 
 from cxrnode.domain.capability import REPORT_CLASSES, SEGMENTATION, ReportClass
-from cxrnode.domain.finding import StudyResult
+from cxrnode.domain.finding import ModelIdentity, StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes, headers, settle
+from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.content import Frame, report_tree
 from cxrnode.evidence.identity import FORMAT, Author, content_of, region_uid, series_uid
-from cxrnode.evidence.statements import groups_of, notes_of
+from cxrnode.evidence.items import data_set, reference
+from cxrnode.evidence.stating import groups_of, notes_of
 from cxrnode.ports import ReportLink
 
 SERIES_NUMBER = 7000
-
-_WRITERS = {
-    ReportClass.COMPREHENSIVE_3D: hd.sr.Comprehensive3DSR,
-    ReportClass.COMPREHENSIVE: hd.sr.ComprehensiveSR,
-    ReportClass.ENHANCED: hd.sr.EnhancedSR,
-}
 
 _Reference = tuple[str, str, str]
 """Series Instance UID, SOP Class UID, SOP Instance UID."""
@@ -43,8 +36,7 @@ _Reference = tuple[str, str, str]
 
 def sources_of(study: StudyResult) -> list[Instance]:
     """Give every image that the report speaks of, in the order of their UIDs."""
-    analysed_or_not = [*(image.source for image in study.images), *(refused.source for refused in study.refused)]
-    return sorted([*analysed_or_not, *study.retracted], key=lambda source: source.uid)
+    return [*study.sources]
 
 
 def report_uid(
@@ -64,6 +56,7 @@ def report_uid(
         [content_of(source) for source in sources_of(study)],
         [asdict(group) for group in groups_of(study)],
         [asdict(note) for note in notes_of(study)],
+        [asdict(model) for model in _models(study)],
         {source: [*uids] for source, uids in segmentations.items() if uids},
     )
 
@@ -100,19 +93,21 @@ def compose_report(
 ) -> Dataset:
     """Compose the SR, settled and complete. `all_headers` by row; `segmentations` as `report_uid` takes them."""
     sources = sources_of(study)
+    if not sources:
+        raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
     uid = report_uid(author, study, segmentations, report_class)
     groups = groups_of(study)
     tree = report_tree(author, sources, groups, notes_of(study), _frames(study, segmentations))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
     segs = [seg for source in sources for seg in segmentations.get(source.uid, ())]
-    built = _document(author, sources[0], uid, tree, report_class)
-    built.InstanceNumber, built.SeriesDescription = study.revision, _series_description(study)
+    built = _document(author, study, uid, tree, report_class)
     _list_references(built, study, _instances(sources, segs))
     settle.settle(built, moment)
+    models = _models(study)
+    add_algorithms(built, models)
+    own = {uid, series_uid(uid), author.device_uid, *(model_uid(model) for model in models)}
     tracked = {group.tracking_uid for group in groups}
-    settle.prove_settled(
-        built, moment, {uid, series_uid(uid), author.device_uid, *tracked, *_referenced(study, sources, segs)}
-    )
+    settle.prove_settled(built, moment, {*own, *tracked, *_referenced(study, sources, segs)})
     headers.copy_patient_and_study(all_headers[sources[0].row], built, author.timezone_offset)
     return built
 
@@ -125,37 +120,46 @@ def _series_description(study: StudyResult) -> str:
     return ", ".join([*said, "retracted"] if study.retraction else said)
 
 
-def _document(author: Author, source: Instance, uid: str, tree: Dataset, report_class: ReportClass) -> Dataset:
-    """Let highdicom write the document around the bare root; it copies and searches whatever hangs below it."""
-    branches, tree.ContentSequence = list(tree.ContentSequence), DicomSequence([])
-    document: Dataset = _WRITERS[report_class](
-        evidence=[headers.stand_in(source)],
-        content=tree,
-        series_instance_uid=series_uid(uid),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=uid,
-        instance_number=1,
-        manufacturer=OWN_MANUFACTURER,
-        manufacturer_model_name="cxrnode",
-        software_versions=author.software_version,
-        device_serial_number=author.device_name,
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        coding_schemes=[_private_scheme()],
+def _document(author: Author, study: StudyResult, uid: str, tree: Dataset, report_class: ReportClass) -> Dataset:
+    """Give the document around the tree: a machine wrote it, and nobody signed it (PS3.3 C.17.1, C.17.2)."""
+    document = data_set(
+        SOPClassUID=REPORT_CLASSES[report_class],
+        SOPInstanceUID=uid,
+        StudyInstanceUID=study.study_uid,
+        SeriesInstanceUID=series_uid(uid),
+        Modality="SR",
+        SeriesNumber=SERIES_NUMBER,
+        SeriesDescription=_series_description(study),
+        InstanceNumber=study.revision,
+        Manufacturer=OWN_MANUFACTURER,
+        ManufacturerModelName="cxrnode",
+        SoftwareVersions=author.software_version,
+        DeviceSerialNumber=author.device_name,
+        CompletionFlag="COMPLETE",
+        VerificationFlag="UNVERIFIED",
+        PreliminaryFlag="PRELIMINARY",
+        CodingSchemeIdentificationSequence=[_private_scheme()],
+        ReferencedPerformedProcedureStepSequence=[],
+        PerformedProcedureCodeSequence=[],
     )
-    document.ContentSequence = DicomSequence(branches)
+    document.update(tree)
     return document
 
 
-def _private_scheme() -> CodingSchemeIdentificationItem:
+def _private_scheme() -> Dataset:
     """Say whose codes the private ones are (PS3.3 C.12.1.1.5)."""
-    return CodingSchemeIdentificationItem(
-        designator=codes.PRIVATE_SCHEME,
-        name=codes.PRIVATE_SCHEME_NAME,
-        uid=codes.PRIVATE_SCHEME_UID,
-        responsible_organization=OWN_MANUFACTURER,
+    return data_set(
+        CodingSchemeDesignator=codes.PRIVATE_SCHEME,
+        CodingSchemeName=codes.PRIVATE_SCHEME_NAME,
+        CodingSchemeUID=codes.PRIVATE_SCHEME_UID,
+        CodingSchemeResponsibleOrganization=OWN_MANUFACTURER,
     )
+
+
+def _models(study: StudyResult) -> list[ModelIdentity]:
+    """Give every model whose answer is in the report, once each."""
+    results = [result for image in study.images for result in image.results]
+    return [*dict.fromkeys(model for result in results for model in (result.model, *result.leaning_on))]
 
 
 def _instances(sources: Sequence[Instance], segs: Sequence[str]) -> list[_Reference]:
@@ -166,31 +170,20 @@ def _instances(sources: Sequence[Instance], segs: Sequence[str]) -> list[_Refere
 
 def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Reference]) -> None:
     """List the instances that the tree refers to, and the document that this one follows (PS3.3 C.17.2)."""
-    built.CurrentRequestedProcedureEvidenceSequence = DicomSequence([_hierarchy(study.study_uid, instances)])
-    built.ReferencedPerformedProcedureStepSequence = DicomSequence([])
-    built.PerformedProcedureCodeSequence = DicomSequence([])
+    built.update(data_set(CurrentRequestedProcedureEvidenceSequence=[_hierarchy(study.study_uid, instances)]))
     if study.predecessor:
         # Every object of ours has its own series, so the predecessor's series follows from its UID.
         before = (series_uid(study.predecessor), study.predecessor_class or built.SOPClassUID, study.predecessor)
-        built.PredecessorDocumentsSequence = DicomSequence([_hierarchy(study.study_uid, [before])])
+        built.update(data_set(PredecessorDocumentsSequence=[_hierarchy(study.study_uid, [before])]))
 
 
 def _hierarchy(study_uid: str, instances: Sequence[_Reference]) -> Dataset:
     """Give a Hierarchical SOP Instance Reference (PS3.3 Table 10-3), series in the order they come."""
-    item = Dataset()
-    item.StudyInstanceUID = study_uid
-    item.ReferencedSeriesSequence = DicomSequence([])
-    by_series: dict[str, Dataset] = {}
+    by_series: dict[str, list[Dataset]] = {}
     for series, sop_class, sop_instance in instances:
-        if series not in by_series:
-            by_series[series] = Dataset()
-            by_series[series].SeriesInstanceUID = series
-            by_series[series].ReferencedSOPSequence = DicomSequence([])
-            item.ReferencedSeriesSequence.append(by_series[series])
-        reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, sop_instance
-        by_series[series].ReferencedSOPSequence.append(reference)
-    return item
+        by_series.setdefault(series, []).append(reference(sop_class, sop_instance))
+    referenced = [data_set(SeriesInstanceUID=series, ReferencedSOPSequence=held) for series, held in by_series.items()]
+    return data_set(StudyInstanceUID=study_uid, ReferencedSeriesSequence=referenced)
 
 
 def _frames(study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> dict[str, Frame]:
