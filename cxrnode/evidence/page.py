@@ -44,7 +44,8 @@ class Page:
 
 def page_of(study: StudyResult) -> Page:
     """Give the report of a study. Raises UnknownConcept for a finding that has no name."""
-    numbers: dict[str, int] = {source.uid: number for number, source in enumerate(study.sources, 1)}
+    numbered = (*(image.source for image in study.images), *(refused.source for refused in study.refused))
+    numbers: dict[str, int] = {source.uid: number for number, source in enumerate(numbered, 1)}
     sections = [
         _section("Results taken back", _taken_back(study)),
         _section("In short", _in_short(study, numbers)),

@@ -116,6 +116,24 @@ def test_dcmtk_takes_out_the_pdf_that_was_put_in(tmp_path, needs):
     assert words.count("Research use only, not a medical device. Written by cxrnode") == 2
 
 
+def test_orthanc_keeps_them_and_gives_the_pdf_back(tmp_path, needs):
+    """C-STORE of each, the pages in one series; the PDF is the bytes that were written."""
+    needs("Orthanc", "dcmsend")
+    made = case(tmp_path)
+    study = made.full_study()
+    found = list(_composed(made, study, made.headers()))
+    with peers.start_orthanc(tmp_path / "orthanc") as archive:
+        files = [_kept(tmp_path, built) for built in found]
+        peers.run("dcmsend", "-aec", archive.ae_title, peers.LOOPBACK, archive.port, *files)
+        held = archive.instances()
+        assert set(held) == {str(built.SOPInstanceUID) for built in found}
+        pdf = archive.ask(f"/instances/{held[document.document_uid(AUTHOR, study)]}/pdf")
+        series = {archive.ask(f"/instances/{held[uid]}")["ParentSeries"] for uid in pages.page_uids(AUTHOR, study)}
+    length = found[0].EncapsulatedDocumentLength
+    assert pdf[:length] == found[0].EncapsulatedDocument[:length]
+    assert len(series) == 1
+
+
 def test_dcmtk_shows_a_page_as_it_was_drawn(tmp_path, needs):
     """White as white, black as black, under the window that the object states."""
     needs("dcm2pnm")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from cxrnode.domain.finding import ImageResult, ModelResult, StudyResult
+from cxrnode.domain.finding import ImageResult, ModelResult, RefusedImage, StudyResult
 from cxrnode.domain.reasons import CAVEATS, RETRACTIONS
 from cxrnode.domain.selection import View
 from cxrnode.evidence.page import Page, page_of
@@ -50,6 +50,16 @@ def test_an_image_alone_has_no_number(made):
     assert page.sections[1].title == "The image, PA view"
     unstated = replace(made.study().images[0], view=View.UNSTATED)
     assert page_of(replace(made.study(), images=(unstated,))).sections[1].title == "The image, view not stated"
+
+
+def test_analysed_images_are_counted_first(made):
+    """Whoever reads of one image calls it the first, whatever UID the lateral has."""
+    first = replace(made.lateral, description=replace(made.lateral.description, sop_instance_uid="0.1"))
+    study = replace(made.study(), refused=(RefusedImage(source=first, code="lateral"),))
+    assert study.sources[0] is first
+    page = page_of(study)
+    assert page.sections[0].lines[0] == "Image 1, present: lung opacity."
+    assert _lines(page, "Not analysed")[0].startswith("Image 2: Not analysed")
 
 
 def test_numbers_have_units_and_their_caveats(made):
