@@ -43,12 +43,13 @@ class Made:
         return dict(Inspector(program=program).inspect(self.study, self.objects, self.sources))
 
     def objection(self, kind: Kind, change: Callable[[Dataset], object]) -> str:
-        """What is objected to in the first object of a kind after a change of its file."""
+        """What is objected to in the first object of a kind after a change of its file, beside the segmentations."""
         damaged = self.of(kind)
         dataset = pydicom.dcmread(damaged.path)
         change(dataset)
         dataset.save_as(damaged.path)
-        return self.objections().get(damaged.sop_instance_uid, "")
+        beside = tuple(one for one in self.objects if one.kind in (Kind.SEG, kind))
+        return replace(self, objects=beside).objections().get(damaged.sop_instance_uid, "")
 
 
 def study_of(one: Case, *, with_lateral: bool = True, **changes: object) -> StudyResult:

@@ -26,7 +26,7 @@ SECONDS = 20.0
 _SUMMARY = "Dicom dataset contains invalid data values"
 """Said once beside the lines that say where."""
 
-_QUOTED = re.compile(r"(?<=(?:=|e) )<[^<>]*>")
+_QUOTED = re.compile(r"(= |value )<[^<>]*>")
 """A value: `= <...>` or `value <...>`; names of attributes and modules stand otherwise (`Element=<...>`)."""
 
 
@@ -44,7 +44,7 @@ def errors(program: str, path: Path, foreign_uids: Collection[str]) -> Iterator[
         said = line.removeprefix("Error - ")
         if said == line or said.startswith(_SUMMARY) or any(uid and uid in said for uid in foreign_uids):
             continue
-        yield f"dciodvfy: {_QUOTED.sub('<...>', said)}"
+        yield "dciodvfy: " + _QUOTED.sub(r"\1<...>", said)
 
 
 def _output(program: str, file: bytes) -> str:

@@ -24,8 +24,16 @@ _ALWAYS = (
 )
 """What is the source's whatever it holds."""
 
-_WHERE_VALID = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "IssuerOfPatientID")
-"""What is the source's, or empty where the source holds something that is none."""
+_WHERE_VALID = (
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "IssuerOfPatientID",
+    "PatientOrientation",
+    "FrameOfReferenceUID",
+)
+"""What is the source's, or empty where the source holds something that is none, or the object has no use for it."""
 
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _PIXELS = {0x7FE00010, 0x00420011}

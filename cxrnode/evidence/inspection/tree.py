@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cxrnode.domain.capability import KEY_OBJECT_SELECTION
+from cxrnode.evidence.inspection.macros import CODE, INSTANCE
 from cxrnode.evidence.inspection.reading import Item
 from cxrnode.evidence.inspection.required import Attribute, must, unmet
-from cxrnode.evidence.inspection.tables import CODE, INSTANCE
 
 TRACKING_IDENTIFIER, TRACKING_UID = ("112039", "DCM"), ("112040", "DCM")
 SEGMENTATION_FRAME, SEGMENTATION_SOURCE = ("121214", "DCM"), ("121233", "DCM")
