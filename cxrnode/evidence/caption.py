@@ -49,10 +49,11 @@ def measured_text(name: str, value: float, unit: str) -> str:
 
 
 def _found(image: ImageResult) -> Iterator[Sentence]:
+    """Say what is present, then what nobody can say."""
     shared = _shared(image)
-    for one in image.results:
-        for finding in one.findings:
-            if finding.presence is not Presence.ABSENT:
+    for presence in (Presence.PRESENT, Presence.INDETERMINATE):
+        for one in image.results:
+            for finding in (finding for finding in one.findings if finding.presence is presence):
                 yield Sentence(text=_stated(finding, _by(one, finding.name, shared)), colour=colour_of(finding.name))
 
 
