@@ -13,6 +13,7 @@ from io import BytesIO
 import reportlab
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
+from reportlab import rl_config
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
@@ -25,6 +26,8 @@ from cxrnode.evidence.identity import FORMAT, Author, content_of, series_uid
 from cxrnode.evidence.items import code_item, data_set, reference
 from cxrnode.evidence.layout import Sheet, Style, laid_out
 from cxrnode.evidence.page import Page, page_of
+
+rl_config.invariant = 1  # else the environment (RL_pdfComments) could write into the file
 
 SERIES_NUMBER = 7004
 SERIES_DESCRIPTION = "cxrnode report as PDF"

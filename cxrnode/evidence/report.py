@@ -24,7 +24,7 @@ from cxrnode.evidence import codes, headers, settle
 from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.content import Frame, report_tree
 from cxrnode.evidence.identity import FORMAT, Author, content_of, region_uid, series_uid
-from cxrnode.evidence.items import data_set, reference
+from cxrnode.evidence.items import data_set, hierarchy
 from cxrnode.evidence.stating import groups_of, notes_of
 from cxrnode.ports import ReportLink
 
@@ -170,20 +170,11 @@ def _instances(sources: Sequence[Instance], segs: Sequence[str]) -> list[_Refere
 
 def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Reference]) -> None:
     """List the instances that the tree refers to, and the document that this one follows (PS3.3 C.17.2)."""
-    built.update(data_set(CurrentRequestedProcedureEvidenceSequence=[_hierarchy(study.study_uid, instances)]))
+    built.update(data_set(CurrentRequestedProcedureEvidenceSequence=[hierarchy(study.study_uid, instances)]))
     if study.predecessor:
         # Every object of ours has its own series, so the predecessor's series follows from its UID.
         before = (series_uid(study.predecessor), study.predecessor_class or built.SOPClassUID, study.predecessor)
-        built.update(data_set(PredecessorDocumentsSequence=[_hierarchy(study.study_uid, [before])]))
-
-
-def _hierarchy(study_uid: str, instances: Sequence[_Reference]) -> Dataset:
-    """Give a Hierarchical SOP Instance Reference (PS3.3 Table 10-3), series in the order they come."""
-    by_series: dict[str, list[Dataset]] = {}
-    for series, sop_class, sop_instance in instances:
-        by_series.setdefault(series, []).append(reference(sop_class, sop_instance))
-    referenced = [data_set(SeriesInstanceUID=series, ReferencedSOPSequence=held) for series, held in by_series.items()]
-    return data_set(StudyInstanceUID=study_uid, ReferencedSeriesSequence=referenced)
+        built.update(data_set(PredecessorDocumentsSequence=[hierarchy(study.study_uid, [before])]))
 
 
 def _frames(study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> dict[str, Frame]:

@@ -35,6 +35,13 @@ from tests.unit.test_evidence_document import files
 made = case(Path(sys.argv[1]))
 print(hashlib.sha256(b"".join(files(made, made.full_study()))).hexdigest())
 """
+ELSEWHERE = {
+    "PYTHONHASHSEED": "4711",
+    "TZ": "Asia/Tokyo",
+    "PYTHONPATH": str(Path.cwd()),
+    "RL_pdfComments": "1",
+    "RL_pageCompression": "1",
+}
 _DRAWN = re.compile(rb"\((.*)\) Tj")
 
 
@@ -69,13 +76,13 @@ def _texts(pdf: bytes) -> str:
 
 
 def test_both_are_the_same_bytes_in_another_process(made, tmp_path):
-    """Another hash seed, another time zone, another clock: nothing comes from them."""
+    """Another hash seed, another time zone, other wishes of the environment: nothing comes from them."""
     here = hashlib.sha256(b"".join(files(made, made.full_study()))).hexdigest()
     other = tmp_path / "other"
     other.mkdir()
     there = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, str(other)],
-        env={**os.environ, "PYTHONHASHSEED": "4711", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, **ELSEWHERE},
         capture_output=True,
         text=True,
         timeout=120,
