@@ -7,13 +7,14 @@ on what it does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrnode.domain.chest import HEART, LUNGS, Chest
+from cxrnode.domain.chest import HEART, LUNGS, Chest, grown
 from cxrnode.domain.finding import Box, Finding, Mask, ModelResult, Presence
+from cxrnode.domain.measurement import LEAST_SHARE
 from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import ImageFacts
 
@@ -22,12 +23,6 @@ ABNORMAL = "abnormal_chest"
 
 MOST = 0.5
 """A region or a box lies where most of it lies: more than this share of its area."""
-
-MARGIN = 0.08
-"""How far around the lungs still counts as at the lungs, as a share of the picture's long side.
-
-The air above an apex often lies outside of what is segmented: with 0.05 two of thirty pneumothoraces that readers drew
-on SIIM's films were doubted, with 0.08 none."""
 
 _COARSE = 256
 """Long side, in pixels, of the grid on which places are compared."""
@@ -46,14 +41,21 @@ class _Doubt:
     caveat: str
 
 
-def agreed(results: Sequence[ModelResult], chest: Chest | None, facts: ImageFacts) -> tuple[ModelResult, ...]:
+Outlined = Mapping[str, Mask]
+"""What a model outlined, by finding, all of it: what of it is drawn and has a side may be less."""
+
+
+def agreed(
+    results: Sequence[ModelResult], outlined: Sequence[Outlined], chest: Chest | None, facts: ImageFacts
+) -> tuple[ModelResult, ...]:
     """Give the results, with what contradicts the lungs, the header or another model made indeterminate.
 
-    Where a lung was not found nobody knows what lies outside of it: then places are not compared.
+    `outlined` is each result's. Where a lung was not found nobody knows what lies outside of it: then places are not
+    compared.
     """
     doubts = [*_at_odds(results), *_beside_the_header(results, facts)]
     if chest and chest.both_lungs:
-        doubts += _misplaced(results, chest)
+        doubts += _misplaced(results, outlined, chest)
     return tuple(replace(result, findings=_lowered(result, number, doubts)) for number, result in enumerate(results))
 
 
@@ -124,24 +126,20 @@ def _beside_the_header(results: Sequence[ModelResult], facts: ImageFacts) -> Ite
                 yield _Doubt(result=number, finding=finding.name, caveat="other_side_stated")
 
 
-def _misplaced(results: Sequence[ModelResult], chest: Chest) -> Iterator[_Doubt]:
-    """Sided regions that lie mostly outside the lungs, and boxes that all lie where no lung is."""
+def _misplaced(results: Sequence[ModelResult], outlined: Sequence[Outlined], chest: Chest) -> Iterator[_Doubt]:
+    """Outlines that lie mostly outside the lungs, and boxes that all lie where no lung is."""
     places = _Places.of(chest)
-    for number, result in enumerate(results):
+    for number, (result, outlines) in enumerate(zip(results, outlined, strict=True)):
         for finding in result.findings:
-            caveat = ""
-            if finding.sides:
-                caveat = "" if places.at_lungs(_region_of(finding, result)) else "outside_lungs"
-            elif finding.boxes and finding.presence is not Presence.ABSENT:
+            outline, caveat = outlines.get(finding.name), ""
+            if finding.presence is Presence.ABSENT:
+                continue
+            if outline is not None and np.count_nonzero(outline) >= LEAST_SHARE * outline.size:
+                caveat = "" if places.at_lungs(outline) else "outside_lungs"
+            elif finding.boxes:
                 caveat = _place_of_all(_deciding(finding), places)
             if caveat:
                 yield _Doubt(result=number, finding=finding.name, caveat=caveat)
-
-
-def _region_of(finding: Finding, result: ModelResult) -> Mask:
-    labels = {f"{side}_{finding.name}" for side in finding.sides}
-    masks = [region.mask for region in result.regions if region.label in labels]
-    return np.asarray(np.logical_or.reduce(masks))
 
 
 def _deciding(finding: Finding) -> list[Box]:
@@ -171,7 +169,7 @@ class _Places:
         step = max(1, -(-max(right.shape) // _COARSE))
         lungs = (right | left)[::step, ::step]
         heart = chest.stored.get(HEART, np.zeros_like(right))[::step, ::step]
-        wide = _grown(lungs)
+        wide = grown(lungs)
         return cls(step=step, heart=heart & ~lungs, lungs=wide, thorax=_spanned(wide | heart))
 
     def at_lungs(self, region: Mask) -> bool:
@@ -192,13 +190,6 @@ class _Places:
 
 def _share(plane: Mask) -> float:
     return float(plane.mean()) if plane.size else 0.0
-
-
-def _grown(mask: Mask) -> Mask:
-    from scipy import ndimage  # when it is first needed: the node's port opens before
-
-    around = max(1, round(MARGIN * max(mask.shape)))
-    return np.asarray(ndimage.binary_dilation(mask, iterations=around))
 
 
 def _spanned(mask: Mask) -> Mask:

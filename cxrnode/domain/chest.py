@@ -33,6 +33,12 @@ SHIFTED = 0.02
 
 Of 234 hearts that readers drew the rightmost lies 0.002 to the right, half of them 0.07 or more to the left."""
 
+MARGIN = 0.08
+"""How far around the lungs still counts as at the lungs, as a share of the picture's long side.
+
+The air above an apex often lies outside of what is segmented: with 0.05 two of thirty pneumothoraces that readers drew
+on SIIM's films were doubted, with 0.08 none."""
+
 _COARSE = 512
 """Long side, in pixels, of the grid on which nearness is told."""
 
@@ -136,6 +142,31 @@ def _nearer(right: Mask, left: Mask) -> Mask:
     distances = [ndimage.distance_transform_edt(~_coarse(lung, step)) for lung in (right, left)]
     fine = (distances[0] <= distances[1]).repeat(step, axis=0).repeat(step, axis=1)
     return np.asarray(fine[: right.shape[0], : right.shape[1]])
+
+
+def reaching_lungs(mask: Mask, chest: Chest | None) -> Mask:
+    """Give the pieces of a stored mask that reach what counts as at the lungs; all of it without both lungs.
+
+    A piece elsewhere, on a shoulder or below the diaphragm, has no side and no lung that it could be a share of.
+    """
+    if chest is None or not chest.both_lungs or not mask.any():
+        return mask
+    from scipy import ndimage  # when it is first needed: the node's port opens before
+
+    right, left = (chest.stored[label] for label in LUNGS)
+    step = max(1, -(-max(mask.shape) // _COARSE))
+    pieces, _ = ndimage.label(_coarse(mask, step), structure=np.ones((3, 3)))
+    reached = np.unique(pieces[grown(_coarse(right | left, step))])
+    kept = np.isin(pieces, reached[reached > 0]).repeat(step, axis=0).repeat(step, axis=1)
+    return np.asarray(mask & kept[: mask.shape[0], : mask.shape[1]])
+
+
+def grown(mask: Mask) -> Mask:
+    """Give a mask with MARGIN of the picture's long side around it."""
+    from scipy import ndimage
+
+    around = max(1, round(MARGIN * max(mask.shape)))
+    return np.asarray(ndimage.binary_dilation(mask, iterations=around))
 
 
 def _coarse(mask: Mask, step: int) -> Mask:

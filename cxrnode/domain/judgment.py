@@ -23,6 +23,7 @@ from cxrnode.domain.chest import (
     chest_of,
     heart_on_right,
     hemithorax_share,
+    reaching_lungs,
     tidied,
 )
 from cxrnode.domain.finding import (
@@ -93,7 +94,8 @@ def judge_image(
     chest = next((chest for chest in [*chests] if chest), None)
     results = [_result(*each, chest, film) for each in zip(speaking, stated, masks, strict=True)]
     caveats = ("heart_on_right",) if chest and heart_on_right(chest) else ()
-    return Judged(results=agreed(results, chest, facts), caveats=caveats)
+    outlined = [{label: mask for label, mask in one.items() if label in SIDED} for one in masks]
+    return Judged(results=agreed(results, outlined, chest, facts), caveats=caveats)
 
 
 def _is_gate(prediction: Prediction) -> bool:
@@ -132,7 +134,7 @@ def _findings(prediction: Prediction, film: _Film) -> Iterator[Finding]:
             probability=score.probability,
             operating_point=score.operating_point,
             band=(score.low, score.high),
-            boxes=() if presence is Presence.ABSENT else _boxes(prediction, score.finding),
+            boxes=() if presence is Presence.ABSENT else _boxes(prediction, score),
             caveats=tuple(_reserve(score, film)),
         )
 
@@ -151,9 +153,9 @@ def _reserve(score: Score, film: _Film) -> Iterator[str]:
         yield f"holds_for_{score.holds_for}"
 
 
-def _boxes(prediction: Prediction, label: str) -> tuple[Box, ...]:
-    """Give the boxes of a label, the most probable first."""
-    boxes = [box for box in prediction.boxes if box.label == label]
+def _boxes(prediction: Prediction, score: Score) -> tuple[Box, ...]:
+    """Give the boxes of a finding, the most probable first, but those whose own probability says that it is absent."""
+    boxes = [box for box in prediction.boxes if box.label == score.finding and box.probability >= score.low]
     return tuple(sorted(boxes, key=lambda box: (-box.probability, box.top, box.left, box.bottom, box.right)))
 
 
@@ -168,6 +170,7 @@ def _tidied(prediction: Prediction, stated: Sequence[Finding]) -> dict[str, Mask
 def _result(
     prediction: Prediction, findings: Sequence[Finding], masks: Mapping[str, Mask], chest: Chest | None, film: _Film
 ) -> ModelResult:
+    masks = {label: reaching_lungs(mask, chest) if label in SIDED else mask for label, mask in masks.items()}
     parts = {label: _parts(mask, chest, film) for label, mask in masks.items() if label in SIDED}
     shown = _labelled(masks, parts)
     measured = [*_sizes(parts, chest, film)]

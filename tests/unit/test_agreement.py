@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from cxrnode.domain.agreement import reserve
 from cxrnode.domain.finding import Finding, Prediction, Presence
 from cxrnode.domain.judgment import judge_image
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import ImageFacts, View
 from cxrnode.pixels import orientation
 from tests import chests
@@ -48,9 +50,30 @@ def test_what_agrees_is_left_as_it_was_said() -> None:
     ids=["inside", "above the apex", "in the belly", "in the neck", "more out than in"],
 )
 def test_a_pneumothorax_that_lies_mostly_outside_the_lungs_is_doubted(mask: chests.Mask, *, doubted: bool) -> None:
-    """It is shown all the same: the region stays."""
+    """As all of it was outlined: what reaches no lung is not drawn, and counts here all the same."""
     finding = _judge(lungs(), pneumothorax(mask))["pneumothorax.pneumothorax"]
     assert _said(finding) == ((UNSURE, ("outside_lungs",)) if doubted else (Presence.PRESENT, ()))
+
+
+def test_what_is_not_drawn_casts_its_doubt_all_the_same() -> None:
+    """A small piece at the lung does not make up for a large one elsewhere."""
+    outlined = plane((20, 40), (10, 25)) | plane((104, 118), (60, 90))
+    finding = _judge(lungs(), pneumothorax(outlined))["pneumothorax.pneumothorax"]
+    assert _said(finding) == (UNSURE, ("outside_lungs",))
+    assert finding.sides == ("right",)
+
+
+def test_models_that_contradict_each_other_are_named() -> None:
+    """By what each said before the other cast doubt on it."""
+    judged = judge_image(
+        [opacity(IN_LUNG), classifier(lung_opacity=0.1), lungs()], FACTS, View.PA, orientation.of(("L", "F"))
+    )
+    why = reserve("models_disagree", "lung_opacity", judged.results)
+    assert why == (
+        "Called indeterminate because the model opacity finds it present and the model classifier finds it absent"
+    )
+    assert reserve("in_heart", "lung_opacity", judged.results) == CAVEATS["in_heart"]
+    assert reserve("models_disagree", "lung_opacity", ()) == CAVEATS["models_disagree"]
 
 
 def test_where_a_lung_is_missing_nothing_is_outside_of_it() -> None:

@@ -137,6 +137,33 @@ def test_boxes_go_with_a_finding_that_is_not_absent_the_most_probable_first() ->
     assert _findings(_judge(opacity(weak, strong, probability=0.1)))["lung_opacity"].boxes == ()
 
 
+def test_a_box_whose_own_probability_is_absent_is_not_stated() -> None:
+    """Whatever another box of the finding says."""
+    absent, unsure, present = (box(12, 30, 30, 40, p) for p in (0.39, 0.4, 0.8))
+    (finding,) = _findings(_judge(opacity(absent, unsure, present))).values()
+    assert finding.boxes == (present, unsure)
+    assert [finding.presence_of(one) for one in finding.boxes] == [Presence.PRESENT, Presence.INDETERMINATE]
+
+
+def test_a_piece_that_reaches_no_lung_is_neither_drawn_nor_measured_nor_gives_a_side() -> None:
+    """What is left is the piece at the lung, as it was outlined; where no piece is left there is no side."""
+    at_lung, elsewhere = AT_RIGHT, plane((108, 118), (80, 90))
+    result = _of(_judge(lungs(), pneumothorax(at_lung | elsewhere)), "pneumothorax")
+    assert result.findings[0].sides == ("right",)
+    (region,) = result.regions
+    assert np.array_equal(region.mask, at_lung)
+    assert result.measurements == _of(_judge(lungs(), pneumothorax(at_lung)), "pneumothorax").measurements
+    nowhere = _of(_judge(lungs(), pneumothorax(elsewhere)), "pneumothorax")
+    assert (nowhere.regions, nowhere.measurements, nowhere.findings[0].sides) == ((), (), ())
+
+
+def test_where_a_lung_is_missing_every_piece_is_drawn() -> None:
+    """A collapsed lung is where the air is."""
+    both = AT_RIGHT | plane((108, 118), (80, 90))
+    result = _of(_judge(lungs(left=plane()), pneumothorax(both)), "pneumothorax")
+    assert np.array_equal(np.logical_or.reduce([region.mask for region in result.regions]), both)
+
+
 def test_an_absent_pneumothorax_has_no_region_and_an_indeterminate_one_has() -> None:
     """Pixels above a threshold are no finding; and what is not certain is shown to whoever decides."""
     absent = _of(_judge(lungs(), pneumothorax(AT_RIGHT, 0.1)), "pneumothorax")
