@@ -46,7 +46,7 @@ from cxrnode.evidence.headers import read_header
 from cxrnode.evidence.identity import Author, segmentation_uid
 from cxrnode.evidence.report import compose_report
 from cxrnode.evidence.segmentation import compose_segmentation
-from cxrnode.evidence.statements import groups_of
+from cxrnode.evidence.stating import groups_of
 from cxrnode.phantom import Radiograph, write
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.training.evaluation.report import markdown as table
