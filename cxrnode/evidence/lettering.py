@@ -15,7 +15,7 @@ from cxrnode.evidence.contour import Point
 LETTER_WIDTH = 0.62
 """Of a letter's height: what the letters of a plain font need on average, with room to spare."""
 
-LINE_HEIGHT = 1.2
+LINE_HEIGHT = 1.3
 _STEPS = 12
 """How many lines up and down a free place is looked for."""
 

@@ -45,7 +45,7 @@ def modality_of(header: Dataset) -> Dataset:
     slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
     if (slope or intercept) and (slope is None or float(slope)):
         said.RescaleIntercept, said.RescaleSlope = intercept or "0", slope or "1"
-        said.RescaleType = plain(str(header.get("RescaleType") or "US"))
+        said.RescaleType = plain(_text(header, "RescaleType") or "US")
     return said
 
 
@@ -57,7 +57,7 @@ def voi_of(header: Dataset) -> Dataset | None:
         said.VOILUTSequence = Sequence([table])
         return said
     centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
-    function = str(header.get("VOILUTFunction") or "").strip()
+    function = _text(header, "VOILUTFunction")
     least = 0.0 if function in _FUNCTIONS[1:] else 1.0
     if centre is None or width is None or not float(width) >= least or float(width) == 0:
         return None
@@ -94,8 +94,11 @@ def _whole_numbers(header: Dataset, keyword: str) -> list[int]:
 
 
 def _several(header: Dataset, keyword: str) -> list[object]:
-    """Give the values of an element, one or many."""
-    stated = header.get(keyword)
+    """Give the values of an element, one or many; none where they cannot be read."""
+    try:
+        stated = header.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom raises whatever a broken value makes it stumble on
+        return []
     if stated is None or stated == "":
         return []
     return list(stated) if isinstance(stated, MultiValue) else [stated]
@@ -103,12 +106,17 @@ def _several(header: Dataset, keyword: str) -> list[object]:
 
 def polarity_of(header: Dataset) -> str:
     """Give Presentation LUT Shape (PS3.3 C.11.6): a source whose lowest value is white is shown inverted."""
-    return "INVERSE" if str(header.get("PhotometricInterpretation") or "").strip() == "MONOCHROME1" else "IDENTITY"
+    return "INVERSE" if _text(header, "PhotometricInterpretation") == "MONOCHROME1" else "IDENTITY"
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """Give the first value as text, empty where there is none."""
+    return str(next(iter(_several(header, keyword)), "")).strip()
 
 
 def _number(header: Dataset, keyword: str) -> str | None:
     """Give the first value as the text of a DS; None where there is no finite one."""
-    text = str(next(iter(_several(header, keyword)), "")).strip()
+    text = _text(header, keyword)
     try:
         return text if len(text) <= 16 and math.isfinite(float(text)) else None
     except ValueError:
@@ -117,11 +125,11 @@ def _number(header: Dataset, keyword: str) -> str | None:
 
 def _table(header: Dataset, keyword: str) -> Dataset | None:
     """Give the first LUT of a sequence (PS3.3 C.11.1.1, C.11.2.1.1); None where its parts make none."""
-    items = list(header.get(keyword) or ())
     try:
+        items = list(header.get(keyword) or ())
         stated = [int(value) for value in items[0].LUTDescriptor]
         entries = _entries(items[0].LUTData, stated[0] % 65536 or 65536, big=header.original_encoding[1] is False)
-    except (AttributeError, IndexError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - as in _several
         return None
     if entries is None or len(stated) != 3:
         return None

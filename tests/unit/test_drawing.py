@@ -12,6 +12,7 @@ import pytest
 from cxrnode.domain.finding import ImageResult, Measurement
 from cxrnode.evidence.codes import INTENDED_USE
 from cxrnode.evidence.drawing import SIDES, Drawing, drawing_of
+from cxrnode.evidence.lettering import LINE_HEIGHT
 from tests.evidence_cases import Case, case
 
 
@@ -169,4 +170,4 @@ def test_pixels_that_are_not_square_give_letters_that_are(made: Case, image: Ima
     drawing = drawing_of(replace(image, source=replace(image.source, description=tall)))
     text = drawing.texts[-1]
     assert drawing.aspect == pytest.approx(2.0)
-    assert (text.bottom - text.top) * drawing.aspect == pytest.approx(1.2 * drawing.letter, abs=0.03)
+    assert (text.bottom - text.top) * drawing.aspect == pytest.approx(LINE_HEIGHT * drawing.letter, abs=0.03)
