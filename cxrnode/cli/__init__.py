@@ -23,6 +23,7 @@ def main() -> None:
         bundles,
         daemon,
         films,
+        jobs,
         measuring,
         operator,
         training,

@@ -76,6 +76,9 @@ RETRACTIONS: dict[str, Retraction] = {
 }
 """The sentence that a reader gets after "The results were taken back, because"."""
 
+OPERATORS_RETRACTIONS = tuple(code for code in RETRACTIONS if code != "superseded")
+"""Those that an operator may give; the other is the node's own."""
+
 CAVEATS: dict[str, str] = {
     "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
     "view_unstated": "The view is not stated; a frontal view is assumed",

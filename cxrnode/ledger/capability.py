@@ -81,7 +81,5 @@ def _withdraw_the_rest(connection: sa.Connection, job: int, destination: str, re
     ).all()
     for row in found:
         state = DeliveryState(row.state)
-        move_delivery(
-            connection, row.id, row.attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason
-        )
+        move_delivery(connection, row.id, row.attempt, state, DeliveryEvent.WITHDRAW, now, detail=reason, reason=reason)
     return {row.id for row in found}

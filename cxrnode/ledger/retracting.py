@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cxrnode.domain.job import JobEvent, JobState
-from cxrnode.domain.reasons import RETRACTIONS
+from cxrnode.domain.reasons import OPERATORS_RETRACTIONS
 from cxrnode.errors import NeedsOperator
 from cxrnode.ledger import sending
 from cxrnode.ledger.history import note
@@ -31,9 +31,6 @@ from cxrnode.ledger.schema import (
 from cxrnode.ledger.stated import jobs_to_retract, stated_by
 from cxrnode.ports import StatedEvidence
 
-OPERATORS = tuple(code for code in RETRACTIONS if code != "superseded")
-"""The reasons that an operator may give; `superseded` is the node's own."""
-
 _LIST = "list the study's jobs with `cxrnode jobs list`"
 
 
@@ -49,8 +46,8 @@ def schedule(connection: sa.Connection, job: int, because: str, now: datetime) -
     What is not sent yet is withdrawn here and now. Raises NeedsOperator, with nothing changed, where the job is not the
     study's completed last one, stated nothing, is a retraction or was retracted, or where the study is open.
     """
-    if because not in OPERATORS:
-        raise _refused(job, "there is no such reason", f"one of {', '.join(OPERATORS)}")
+    if because not in OPERATORS_RETRACTIONS:
+        raise _refused(job, "there is no such reason", f"one of {', '.join(OPERATORS_RETRACTIONS)}")
     found = _retractable(connection, job)
     taken = connection.execute(jobs_to_retract(found.study_uid, job)).scalars().all()
     retraction = _add_job(connection, found, [], _told(connection, found, taken), now)
