@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import Box, ImageResult, Mask, Prediction, RefusedImage, Score, StudyResult
-from cxrnode.domain.judgment import judge_image
+from cxrnode.domain.judgment import Judged, judge_image
 from cxrnode.domain.selection import View
+from cxrnode.domain.study import Instance
 from cxrnode.evidence import capture, document, encode, headers, key_objects, pages, presentation
 from cxrnode.evidence.identity import Author
 from cxrnode.evidence.inspection import Inspected, Inspector
@@ -54,12 +55,16 @@ class Made:
 
 def study_of(one: Case, *, with_lateral: bool = True, **changes: object) -> StudyResult:
     """What four models say of a case, judged as the node does it: every number is that of its mask."""
-    facts = one.source.facts
-    judged = judge_image(predictions_of(one.masks()), facts, View.PA, of(facts.patient_orientation))
+    judged = judged_of(one.source, one.masks())
     image = ImageResult(source=one.source, view=View.PA, results=judged.results, caveats=judged.caveats)
     refused = (RefusedImage(source=one.lateral, code="lateral"),) if with_lateral else ()
     study = StudyResult(study_uid=one.source.study_uid, images=(image,), refused=refused)
     return replace(study, **changes)  # type: ignore[arg-type]
+
+
+def judged_of(source: Instance, masks: dict[str, Mask]) -> Judged:
+    """What the node says of these masks on an image."""
+    return judge_image(predictions_of(masks), source.facts, View.PA, of(source.facts.patient_orientation))
 
 
 def predictions_of(masks: dict[str, Mask]) -> list[Prediction]:

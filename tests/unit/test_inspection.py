@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
@@ -17,7 +18,7 @@ from cxrnode.evidence.inspection import Inspected, inspect
 from cxrnode.evidence.inspection.carried import PATIENT_AND_STUDY
 from cxrnode.evidence.inspection.inspector import LINES
 from tests.evidence_cases import case, instance_of
-from tests.inspecting import made, made_of, study_of
+from tests.inspecting import judged_of, made, made_of, study_of
 
 SOURCES = {
     "as it is": {},
@@ -79,6 +80,27 @@ def test_a_report_that_follows_another_names_it(tmp_path):
     one = case(tmp_path)
     before = {"predecessor": "1.2.3.4", "predecessor_class": REPORT_CLASSES[ReportClass.ENHANCED], "revision": 2}
     assert made_of(one, study_of(one, **before), tmp_path).objections() == {}
+
+
+def test_two_images_of_a_study_are_not_taken_for_each_other(tmp_path):
+    """Each has its masks, its segmentations and its statements; the report speaks of both."""
+    one = case(tmp_path)
+    study = study_of(one, with_lateral=False)
+    smaller = {label: np.roll(mask, 3, axis=0) & mask for label, mask in one.masks().items()}
+    second = replace(study.images[0], source=one.lateral, results=judged_of(one.lateral, smaller).results)
+    both = sorted((*study.images, second), key=lambda image: image.source.uid)
+    everything = made_of(one, replace(study, images=tuple(both)), tmp_path)
+    assert len([each for each in everything.objects if each.kind is Kind.SEG]) == 4
+    assert everything.objections() == {}
+
+
+def test_a_segmentation_of_the_other_image_is_objected_to(tmp_path):
+    """It refers to an image that is not its own."""
+    everything = made(tmp_path, kinds=(Kind.SEG,))
+    swapped = [replace(each, source=everything.study.refused[0].source.uid) for each in everything.objects]
+    said = inspect(everything.study, swapped, everything.sources)
+    assert len(said) == len(swapped)
+    assert all("refers to another image than its own" in text for text in said.values())
 
 
 def test_a_retraction_passes(tmp_path):

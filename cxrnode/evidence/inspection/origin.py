@@ -5,7 +5,7 @@ Hides encodings: text is compared as bytes. Promises that no objection quotes a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -57,12 +57,15 @@ def mistaken(kept: Kept, sop_class_uids: Sequence[str], sop_instance_uid: str) -
         yield "TransferSyntaxUID: not explicit VR little endian"
 
 
-def estranged(root: Item, headers: Sequence[Dataset]) -> Iterator[str]:
-    """Give an objection for each attribute of patient and study that none of the sources states like this."""
-    if not headers:
-        return
-    candidates = [[*_unlike(root, header)] for header in headers]
-    yield from min(candidates, key=len)
+def stated(header: Dataset) -> Mapping[str, bytes]:
+    """Give what a source states of patient and study, as bytes: of a header that nobody has asked for values yet."""
+    return {keyword: _raw(header, keyword) for keyword in (*_ALWAYS, *_WHERE_VALID)}
+
+
+def estranged(root: Item, sources: Sequence[Mapping[str, bytes]]) -> Iterator[str]:
+    """Give an objection for each attribute of patient and study that the source, or the nearest, does not state."""
+    candidates = [[*_unlike(root, source)] for source in sources]
+    yield from min(candidates, key=len, default=())
 
 
 def unsaid(root: Item) -> Iterator[str]:
@@ -73,12 +76,12 @@ def unsaid(root: Item) -> Iterator[str]:
         yield "the intended use is not stated"
 
 
-def _unlike(root: Item, header: Dataset) -> Iterator[str]:
+def _unlike(root: Item, source: Mapping[str, bytes]) -> Iterator[str]:
     for keyword in _ALWAYS:
-        if root.raw(keyword) != _raw(header, keyword):
+        if root.raw(keyword) != source[keyword]:
             yield f"{keyword}: not what the source states"
     for keyword in _WHERE_VALID:
-        if root.raw(keyword) not in (b"", _raw(header, keyword)):
+        if root.raw(keyword) not in (b"", source[keyword]):
             yield f"{keyword}: not what the source states"
 
 
