@@ -117,6 +117,9 @@ class Engine:
         for destination in self.destinations:
             deliver: Callable[[], int] = lambda to=destination: self.line.deliver(to)  # type: ignore[misc]  # noqa: E731
             commit: Callable[[], int] = lambda to=destination: self.line.ask_commitments(to)  # type: ignore[misc]  # noqa: E731
+            ask: Callable[[], int] = lambda to=destination: self.line.ask_capabilities(to)  # type: ignore[misc]  # noqa: E731
+            every = self.settings.line.capability_seconds
+            bells.append(Bell(name=f"ask {destination.name}", period_seconds=every, verb=ask, at_once=True))
             bells.append(Bell(name=f"deliver to {destination.name}", period_seconds=_POLL_SECONDS, verb=deliver))
             bells.append(Bell(name=f"commit at {destination.name}", period_seconds=_POLL_SECONDS, verb=commit))
         return bells

@@ -12,9 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from cxrnode.domain.capability import Kind
-from cxrnode.domain.delivery import Delivery, Destination, Geometry
-from cxrnode.domain.finding import ImagePrediction, ModelResult, StudyResult
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrnode.domain.capability import Choice, Kind
+from cxrnode.domain.delivery import Delivery, Destination
+from cxrnode.domain.finding import ImagePrediction, StudyResult
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.study import Arrival, Description, Instance, Recorded, Sender
 
@@ -152,18 +155,8 @@ class Claim:
     rejection notes nor what was taken back. Empty for a retraction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceObject:
-    """A composed SEG or SR; `encoded` is the whole DICOM file. `source` is the SEG's source, empty for an SR."""
-
-    kind: str
-    """`SEG` or `SR`."""
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_uid: str
-    source: str
-    model: str
-    encoded: bytes
+Picture = NDArray[np.uint8]
+"""A display image (rows, columns), 8 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,9 +304,10 @@ class Ledger(Protocol):
         """Schedule it again, or park it where `due_at` is None."""
         ...
 
-    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> None:
+    def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:
         """The destination takes no such class: withdraw it, and let its job run again to state what it does take.
 
+        What else that job has not sent there yet is withdrawn with it; the rows of all withdrawn deliveries are given.
         A job that a newer one replaced, or whose results were taken back, is left; so is one that is to run anyway.
         """
         ...
@@ -378,35 +372,47 @@ class Predictor(Protocol):
 class Composer(Protocol):
     """Writes evidence objects. The same arguments give the same bytes (law 4)."""
 
-    @property
-    def report_class_uid(self) -> str:
-        """SOP Class UID of the reports it writes."""
+    def link_of(self, report: Path) -> ReportLink:
+        """Give what a kept report says of its place in its line."""
         ...
 
-    def predecessor_of(self, report: Path) -> str:
-        """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
+    def report_uid(self, study: StudyResult, choice: Choice) -> str:
+        """Give the SOP Instance UID of the report among the drafts of the same arguments."""
         ...
 
-    def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
-        """Give the SOP Instance UID that `segmentation` would write."""
+    def drafts(
+        self, study: StudyResult, choice: Choice, paths: Mapping[int, Path], previews: Mapping[int, Picture]
+    ) -> Sequence[Draft]:
+        """Give every object of a study that `choice` names, and its report in any case; SEGs before the report.
+
+        `paths`: kept sources by row; `previews`: display images by row, needed for Secondary Captures of images.
+        """
         ...
 
-    def segmentation(
-        self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
-    ) -> EvidenceObject | None:
-        """Compose the SEG of one model on one source; None where every mask is empty."""
+    def rejection(
+        self,
+        source: Instance,
+        path: Path,
+        rejected: Sequence[StatedEvidence],
+        files: Mapping[str, Path],
+        because: str,
+    ) -> Draft:
+        """Give the note that rejects these objects of the study of `source`, which is kept at `path`.
+
+        `files`: the objects by their UIDs; `because` is a key of RETRACTIONS.
+        """
         ...
 
-    def report_uid(self, study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> str:
-        """Give the SOP Instance UID that `report` would write."""
-        ...
+    def inspect(
+        self,
+        study: StudyResult,
+        kept: Sequence[KeptEvidence],
+        files: Mapping[str, Path],
+        paths: Mapping[int, Path],
+    ) -> Mapping[str, str]:
+        """Look at objects as they would leave; give by SOP Instance UID what is wrong with those that must not.
 
-    def report(
-        self, study: StudyResult, paths: Mapping[int, Path], segmentations: Mapping[str, Sequence[str]]
-    ) -> EvidenceObject:
-        """Compose the SR of a study, under `report_uid(study, segmentations)`.
-
-        `paths`: kept sources by row; `segmentations` by source UID: the SEGs of the source's results, in their order.
+        `files`: the objects by their UIDs; `paths`: kept sources by row.
         """
         ...
 

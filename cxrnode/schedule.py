@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -19,11 +20,15 @@ from cxrnode.telemetry import unexpected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bell:
-    """Rings `verb` every `period_seconds`, again at once while it gives a number above zero."""
+    """Rings `verb` every `period_seconds`, again at once while it gives a number above zero.
+
+    `at_once`: rings the first time when the bells start, not after the first period.
+    """
 
     name: str
     period_seconds: float
     verb: Callable[[], int]
+    at_once: bool = False
 
 
 class Bells:
@@ -41,7 +46,8 @@ class Bells:
             timezone="UTC",
         )
         for bell in bells:
-            self._scheduler.add_job(self._ring, "interval", [bell], seconds=bell.period_seconds, id=bell.name)
+            first = {"next_run_time": datetime.now(UTC)} if bell.at_once else {}
+            self._scheduler.add_job(self._ring, "interval", [bell], seconds=bell.period_seconds, id=bell.name, **first)
 
     def start(self) -> None:
         """Begin to ring."""

@@ -148,6 +148,7 @@ class LineSettings(_Section):
     job_lease_seconds: Seconds = 60.0
     delivery_lease_seconds: Seconds = 300.0
     commitment_wait_seconds: Seconds = 300.0
+    capability_seconds: Seconds = 3600.0
 
 
 class DestinationSettings(_Section):

@@ -47,13 +47,14 @@ class Bench:
         self.archive = SpoolArchive(folder / "spool", floor_bytes=0)
         self.ledger = SqliteLedger.open(folder / "ledger.sqlite", incarnation="one", exclusive=True)
         self.clock, self.peer, self.predictor = FakeClock(), FakePeer(), FakePredictor()
+        self.composer = FakeComposer()
         self.line = Line(
             plan=self.plan,
             archive=self.archive,
             ledger=self.ledger,
             reader=HeaderReader(),
             predictor=self.predictor,
-            composer=FakeComposer(),
+            composer=self.composer,
             peer=self.peer,
             clock=self.clock,
             chance=lambda: 0.5,
@@ -101,7 +102,7 @@ class Bench:
     def said(self, kind: str = "SR") -> list[dict[str, Any]]:
         """What the evidence of a kind states, over all studies, the oldest first."""
         studies = dict.fromkeys(job.study_uid for job in self.jobs())
-        found = [one for study in studies for one in self.ledger.evidence_of(study) if one.kind == kind]
+        found = [one for study in studies for one in self.ledger.evidence_of(study) if one.kind.split()[0] == kind]
         return [json.loads(self.archive.path(one.key).read_text()) for one in found]
 
     def deliveries(self) -> list[DeliveryView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from cxrnode.domain.capability import ReportClass
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import (
     Box,
@@ -29,10 +31,13 @@ from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import View
 from cxrnode.domain.study import Arrival, Instance, Sender
 from cxrnode.evidence import EvidenceComposer
+from cxrnode.evidence.encode import encoded
 from cxrnode.evidence.headers import read_header
+from cxrnode.evidence.identity import segmentation_uid
+from cxrnode.evidence.report import compose_report, report_uid
+from cxrnode.evidence.segmentation import compose_segmentation
 from cxrnode.phantom import Radiograph, study_of, write
 from cxrnode.pixels.header import HeaderReader
-from cxrnode.ports import EvidenceObject
 
 LUNGS = ModelIdentity(name="lungs", version="0.1.0", digest="ab" * 32, backend="cpu torch fp32")
 PNEUMOTHORAX = ModelIdentity(name="pneumothorax", version="0.2.0", digest="cd" * 32, backend="cpu torch fp32")
@@ -80,9 +85,64 @@ class Case:
         return {source.row: read_header(source, self.paths()[source.row]) for source in (self.source, self.lateral)}
 
 
-def composer(**changes: str) -> EvidenceComposer:
+@dataclass(frozen=True)
+class EvidenceObject:
+    """A composed object; `encoded` is the whole DICOM file."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    encoded: bytes
+
+
+class Writer(EvidenceComposer):
+    """The composer, and single objects of it: the line asks for all that a destination gets."""
+
+    def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
+        """The UID that `segmentation` would write."""
+        return segmentation_uid(self.author, source, result, geometry)
+
+    def segmentation(
+        self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
+    ) -> EvidenceObject | None:
+        """The SEG of one model on one source; None where every mask is empty."""
+        built = compose_segmentation(self.author, source, read_header(source, path), result, geometry)
+        return self._finished("SEG", built) if built is not None else None
+
+    def single_report_uid(
+        self,
+        study: StudyResult,
+        segmentations: Mapping[str, Sequence[str]],
+        report_class: ReportClass = ReportClass.COMPREHENSIVE_3D,
+    ) -> str:
+        """The UID that `report` would write."""
+        return report_uid(self.author, study, segmentations, report_class)
+
+    def report(
+        self,
+        study: StudyResult,
+        paths: Mapping[int, Path],
+        segmentations: Mapping[str, Sequence[str]],
+        report_class: ReportClass = ReportClass.COMPREHENSIVE_3D,
+    ) -> EvidenceObject:
+        """The SR of a study."""
+        headers = {source.row: read_header(source, paths[source.row]) for source in study.sources}
+        return self._finished("SR", compose_report(self.author, study, headers, segmentations, report_class))
+
+    def _finished(self, kind: str, built: Dataset) -> EvidenceObject:
+        return EvidenceObject(
+            kind=kind,
+            sop_class_uid=str(built.SOPClassUID),
+            sop_instance_uid=str(built.SOPInstanceUID),
+            series_uid=str(built.SeriesInstanceUID),
+            encoded=encoded(built, self.author.software_version),
+        )
+
+
+def composer(**changes: str) -> Writer:
     """A composer of a device that the tests name."""
-    return EvidenceComposer(**{"device_name": "CXRNODE-TEST", "timezone_offset": "+0100", **changes})
+    return Writer(**{"device_name": "CXRNODE-TEST", "timezone_offset": "+0100", **changes})
 
 
 def instance_of(path: Path, row: int = 1) -> Instance:

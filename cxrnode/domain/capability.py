@@ -116,6 +116,12 @@ class Choice:
         return self.kinds, self.report_class, self.geometry
 
     @property
+    def classes(self) -> frozenset[str]:
+        """The SOP classes of all that it gets."""
+        notes = {KEY_OBJECT_SELECTION} if self.rejection else set()
+        return frozenset({class_of(kind, self.report_class) for kind in self.kinds} | notes)
+
+    @property
     def report_line(self) -> str:
         """Which line of reports it gets: one follows the other, and none names a SEG that the destination lacks."""
         alone = "" if Kind.SEG in self.kinds else " alone"

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrnode import __version__
-from cxrnode.domain.capability import REPORT_CLASSES, ReportClass
-from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import ModelResult, StudyResult
+from cxrnode.domain.capability import Choice, Kind
+from cxrnode.domain.finding import StudyResult
 from cxrnode.domain.study import Instance
-from cxrnode.errors import NeedsOperator, SettingsInvalid
-from cxrnode.evidence.encode import encoded
-from cxrnode.evidence.headers import read_header
-from cxrnode.evidence.identity import Author, segmentation_uid
-from cxrnode.ports import EvidenceObject
+from cxrnode.errors import SettingsInvalid
+from cxrnode.evidence.identity import Author
+from cxrnode.ports import Draft, KeptEvidence, Picture, ReportLink, StatedEvidence
+
+if TYPE_CHECKING:
+    from cxrnode.evidence.inspection import Inspector
 
 _NAME = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _OFFSET = re.compile(r"([+-][0-9]{4})?")
 
 
 class EvidenceComposer:
-    """Writes SEG and SR under one author."""
+    """Writes evidence objects under one author, and looks at them before they leave."""
 
     def __init__(self, *, device_name: str, timezone_offset: str = "", software_version: str = __version__) -> None:
         """Name the device (its UID derives from the name) and the zone of local times that state none (`+0100`).
@@ -41,73 +43,63 @@ class EvidenceComposer:
             device_name=device_name, software_version=software_version, timezone_offset=timezone_offset
         )
 
-    @property
-    def report_class_uid(self) -> str:
-        """SOP Class UID of the reports it writes unless another is asked for."""
-        return REPORT_CLASSES[ReportClass.COMPREHENSIVE]
-
-    def predecessor_of(self, report: Path) -> str:
-        """Give the SOP Instance UID that a kept report names as its predecessor, empty where it names none."""
+    def link_of(self, report: Path) -> ReportLink:
+        """Give what a kept report says of its place in its line."""
         from cxrnode.evidence import report as reports
 
-        return reports.predecessor_of(report)
+        return reports.link_of(report)
 
-    def segmentation_uid(self, source: Instance, result: ModelResult, geometry: Geometry) -> str:
-        """Give the SOP Instance UID that `segmentation` would write."""
-        return segmentation_uid(self.author, source, result, geometry)
+    def report_uid(self, study: StudyResult, choice: Choice) -> str:
+        """Give the SOP Instance UID of the report among the drafts of the same arguments."""
+        from cxrnode.evidence.drafts import Drafting
 
-    def segmentation(
-        self, source: Instance, path: Path, result: ModelResult, geometry: Geometry
-    ) -> EvidenceObject | None:
-        """Compose the SEG of one model on one source; None where every mask is empty."""
-        from cxrnode.evidence import segmentation as segmentations_
+        return Drafting(author=self.author, study=study, choice=choice, paths={}, previews={}).report_uid()
 
-        header = read_header(source, path)
-        built = segmentations_.compose_segmentation(self.author, source, header, result, geometry)
-        if built is None:
-            return None
-        return EvidenceObject(
-            kind="SEG",
-            sop_class_uid=str(built.SOPClassUID),
-            sop_instance_uid=str(built.SOPInstanceUID),
-            series_uid=str(built.SeriesInstanceUID),
-            source=source.uid,
-            model=result.model.name,
-            encoded=encoded(built, self.author.software_version),
-        )
+    def drafts(
+        self, study: StudyResult, choice: Choice, paths: Mapping[int, Path], previews: Mapping[int, Picture]
+    ) -> Sequence[Draft]:
+        """Give every object of a study that `choice` names, and its report in any case; SEGs before the report."""
+        from cxrnode.evidence.drafts import Drafting
 
-    def report_uid(
+        work = Drafting(author=self.author, study=study, choice=choice, paths=paths, previews=previews)
+        return work.drafts()
+
+    def rejection(
+        self,
+        source: Instance,
+        path: Path,
+        rejected: Sequence[StatedEvidence],
+        files: Mapping[str, Path],
+        because: str,
+    ) -> Draft:
+        """Give the note that rejects these objects of the study of `source`."""
+        from cxrnode.evidence.drafts import rejection_of
+
+        return rejection_of(self.author, source, path, rejected, files, because)
+
+    def inspect(
         self,
         study: StudyResult,
-        segmentations: Mapping[str, Sequence[str]],
-        report_class: ReportClass = ReportClass.COMPREHENSIVE,
-    ) -> str:
-        """Give the SOP Instance UID that `report` would write."""
-        from cxrnode.evidence import report as reports
-
-        return reports.report_uid(self.author, study, segmentations, report_class)
-
-    def report(
-        self,
-        study: StudyResult,
+        kept: Sequence[KeptEvidence],
+        files: Mapping[str, Path],
         paths: Mapping[int, Path],
-        segmentations: Mapping[str, Sequence[str]],
-        report_class: ReportClass = ReportClass.COMPREHENSIVE,
-    ) -> EvidenceObject:
-        """Compose the SR of a study. `paths`: kept sources by row; `segmentations`: UIDs of SEGs by source UID."""
-        from cxrnode.evidence import report as reports
+    ) -> Mapping[str, str]:
+        """Look at objects as they would leave; give by SOP Instance UID what is wrong with those that must not."""
+        from cxrnode.evidence.inspection import Inspected
 
-        sources = reports.sources_of(study)
-        if not sources:
-            raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
-        headers = {source.row: read_header(source, paths[source.row]) for source in sources}
-        built = reports.compose_report(self.author, study, headers, segmentations, report_class)
-        return EvidenceObject(
-            kind="SR",
-            sop_class_uid=str(built.SOPClassUID),
-            sop_instance_uid=str(built.SOPInstanceUID),
-            series_uid=str(built.SeriesInstanceUID),
-            source="",
-            model="",
-            encoded=encoded(built, self.author.software_version),
-        )
+        seen = [
+            Inspected(
+                kind=Kind(one.kind.split()[0]),
+                sop_instance_uid=one.sop_instance_uid,
+                path=files[one.sop_instance_uid],
+                source=one.source,
+            )
+            for one in kept
+        ]
+        return self._inspector.inspect(study, seen, paths)
+
+    @cached_property
+    def _inspector(self) -> Inspector:
+        from cxrnode.evidence.inspection import Inspector
+
+        return Inspector()

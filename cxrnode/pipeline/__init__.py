@@ -46,7 +46,7 @@ class Line:
             archive=archive,
             ledger=ledger,
             predictor=predictor,
-            composing=Composing(plan=plan, archive=archive, composer=composer),
+            composing=Composing(plan=plan, archive=archive, composer=composer, accepted=ledger.accepted),
             clock=clock,
             chance=chance,
             seen=seen,
@@ -60,5 +60,6 @@ class Line:
         self.close_due = closing.close_due
         self.run_jobs = running.run_jobs
         self.deliver = delivering.deliver
+        self.ask_capabilities = delivering.ask_capabilities
         self.ask_commitments = delivering.ask_commitments
         self.confirm = delivering.confirm

@@ -1,149 +1,211 @@
-"""Compose: one SEG a source and model, one SR a study, for each geometry that a destination asked for.
+"""Compose: the evidence of a job, for each destination what it takes.
 
-Hides which evidence is there already. Promises that what is kept wins over composing again (law 4), and that a
-study which says the same again gets the same report again.
+Hides which evidence is there already, and which destinations get the same. Promises that what is kept wins over
+composing again (law 4), that a study which says the same again gets the same report again, that no object leaves which
+the node's own inspection objects to, and that what a destination does not get is said.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
-from cxrnode.domain.delivery import Destination, Geometry
-from cxrnode.domain.finding import ImageResult, ModelResult, RefusedImage, StudyResult
+from cxrnode.domain.capability import Choice, Kind, ReportClass, choose
+from cxrnode.domain.delivery import Destination, Geometry, RejectionNotes
+from cxrnode.domain.finding import ImageResult, RefusedImage, StudyResult
 from cxrnode.domain.reasons import REASONS
 from cxrnode.domain.study import Instance
 from cxrnode.pipeline.plan import Plan
-from cxrnode.ports import Archive, Claim, Composer, EvidenceObject, KeptEvidence
+from cxrnode.ports import Archive, Claim, Composer, Draft, KeptEvidence, Picture, StatedEvidence
 from cxrnode.telemetry import Event, tell
 
-SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+Accepted = Callable[[str], Collection[str] | None]
+"""The SOP classes that a destination takes, by its name; None where nobody knows yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """What a job's evidence came to; `fallbacks` by destination."""
+
+    evidence: tuple[KeptEvidence, ...] = ()
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Composing:
     """Makes and keeps the evidence of a job."""
 
-    def __init__(self, *, plan: Plan, archive: Archive, composer: Composer) -> None:
+    def __init__(self, *, plan: Plan, archive: Archive, composer: Composer, accepted: Accepted) -> None:
         """Compose it over its ports."""
         self._plan = plan
         self._archive = archive
         self._composer = composer
+        self._accepted = accepted
+
+    def needs_pictures(self, claim: Claim) -> bool:
+        """Tell whether a destination gets images with something burned in."""
+        choices = [*self._chosen(claim).values(), self._kept_here()]
+        return not claim.retracts and any(Kind.SC in choice.kinds for choice in choices)
 
     def compose(
-        self, claim: Claim, images: Sequence[ImageResult], refused: Sequence[RefusedImage]
-    ) -> list[KeptEvidence]:
-        """Give the evidence of these statements, kept; none where nobody wants to hear that nothing was analysed."""
-        destinations = [d for d in self._plan.destinations if d.name in claim.destinations]
+        self,
+        claim: Claim,
+        images: Sequence[ImageResult],
+        refused: Sequence[RefusedImage],
+        previews: Mapping[int, Picture],
+    ) -> Composed:
+        """Give the evidence of these statements, kept; none where nobody wants to hear that nothing was analysed.
+
+        `previews`: the display image of each analysed source, by its row, where pictures are needed.
+        """
+        chosen = self._chosen(claim)
         told = tuple(sorted((r for r in refused if REASONS[r.code].candidate), key=lambda r: r.source.uid))
         if not images:
-            destinations = [d for d in destinations if d.not_analysed]
-        if not images and not (told and destinations):
-            return []
+            chosen = {d.name: chosen[d.name] for d in self._destinations(claim) if d.not_analysed}
+        if not images and not (told and chosen):
+            return Composed()
         study = StudyResult(
             study_uid=claim.study_uid,
             images=tuple(sorted(images, key=lambda image: image.source.uid)),
             refused=told,
         )
-        kept: list[KeptEvidence] = []
-        for geometry in _geometries(destinations):
-            names = tuple(d.name for d in destinations if d.geometry is geometry)
-            kept += self._compose_for(claim, study, geometry, names)
-        return kept
+        kept = self._compose_all(claim, study, chosen, previews)
+        now_stated = {one.sop_instance_uid for one in kept}
+        before = [one for one in claim.superseded if one.sop_instance_uid not in now_stated]
+        notes = self._rejections(claim, chosen, before, "superseded")
+        return Composed(evidence=(*kept, *notes), fallbacks=_fallbacks(chosen))
+
+    def retract(self, claim: Claim) -> Composed:
+        """Give what takes back the evidence of the job that `claim` retracts: a report, and notes of rejection."""
+        assert claim.retracts is not None  # the caller looked
+        chosen = self._chosen(claim)
+        analysed = tuple(member for member in claim.members if not claim.verdicts[member.row]) or claim.members
+        study = StudyResult(
+            study_uid=claim.study_uid,
+            images=(),
+            retraction=claim.retracts.because,
+            retracted=tuple(sorted(analysed, key=lambda source: source.uid)),
+        )
+        kept = self._compose_all(claim, study, chosen, {})
+        notes = self._rejections(claim, chosen, claim.retracts.evidence, claim.retracts.because)
+        return Composed(evidence=(*kept, *notes), fallbacks=_fallbacks(chosen))
+
+    def _destinations(self, claim: Claim) -> list[Destination]:
+        return [d for d in self._plan.destinations if d.name in claim.destinations]
+
+    def _chosen(self, claim: Claim) -> dict[str, Choice]:
+        return {d.name: choose(d, self._accepted(d.name)) for d in self._destinations(claim)}
+
+    def _kept_here(self) -> Choice:
+        """What is composed where no destination gets it: evidence is kept even then."""
+        kinds = tuple(kind for kind in Kind if kind in self._plan.objects)
+        return Choice(kinds=kinds, report_class=ReportClass.COMPREHENSIVE_3D, geometry=Geometry.VIEWER)
+
+    def _compose_all(
+        self, claim: Claim, study: StudyResult, chosen: Mapping[str, Choice], previews: Mapping[int, Picture]
+    ) -> list[KeptEvidence]:
+        """Compose once for destinations that get the same; an object that several compositions share is one."""
+        kept: dict[str, KeptEvidence] = {}
+        for choice, names in _grouped(chosen) or [(self._kept_here(), ())]:
+            for one in self._compose_for(claim, study, choice, names, previews):
+                known = kept.get(one.sop_instance_uid)
+                to = (*known.destinations, *one.destinations) if known else one.destinations
+                kept[one.sop_instance_uid] = replace(one, destinations=to)
+        return list(kept.values())
 
     def _compose_for(
-        self, claim: Claim, study: StudyResult, geometry: Geometry, names: tuple[str, ...]
-    ) -> list[KeptEvidence]:
-        segmentations: dict[str, list[KeptEvidence]] = {}
-        for image in study.images:
-            found = (self._keep_segmentation(image.source, result, geometry, names) for result in image.results)
-            segmentations[image.source.uid] = [seg for seg in found if seg]
-        report = self._keep_report(claim, study, segmentations, geometry, names)
-        return [*(seg for segs in segmentations.values() for seg in segs), report]
-
-    def _keep_segmentation(
-        self, source: Instance, result: ModelResult, geometry: Geometry, names: tuple[str, ...]
-    ) -> KeptEvidence | None:
-        if not result.regions:
-            return None
-        uid = self._composer.segmentation_uid(source, result, geometry)
-        composed: EvidenceObject | None = None
-        if self._archive.kept_evidence(uid) is None:
-            composed = self._composer.segmentation(source, self._archive.path(source.key), result, geometry)
-            if composed is None:
-                return None
-        return self._keep("SEG", SEGMENTATION_STORAGE, uid, composed, source.uid, result.model.name, names)
-
-    def _keep_report(
         self,
         claim: Claim,
         study: StudyResult,
-        segmentations: Mapping[str, Sequence[KeptEvidence]],
-        geometry: Geometry,
+        choice: Choice,
         names: tuple[str, ...],
-    ) -> KeptEvidence:
-        uids = {source: [seg.sop_instance_uid for seg in segs] for source, segs in segmentations.items()}
-        kind = report_kind(geometry)
-        study = self._after_its_predecessor(study, uids, claim.reports.get(kind, ""))
-        uid = self._composer.report_uid(study, uids)
-        composed: EvidenceObject | None = None
-        if self._archive.kept_evidence(uid) is None:
-            sources = [i.source for i in study.images] + [r.source for r in study.refused]
-            composed = self._composer.report(
-                study,
-                {source.row: self._archive.path(source.key) for source in sources},
-                uids,
-            )
-        return self._keep(kind, self._composer.report_class_uid, uid, composed, "", "", names)
+        previews: Mapping[int, Picture],
+    ) -> list[KeptEvidence]:
+        """The report is kept whoever gets it: the next one follows it."""
+        study = self._in_its_line(study, choice, claim.reports.get(choice.report_line, ""))
+        paths = {source.row: self._archive.path(source.key) for source in study.sources}
+        drafts = self._composer.drafts(study, choice, paths, previews)
+        kept = [self._keep(draft, names if draft.kind in choice.kinds else ()) for draft in drafts]
+        return self._inspected(study, kept, paths)
 
-    def _after_its_predecessor(
-        self, study: StudyResult, uids: Mapping[str, Sequence[str]], predecessor: str
-    ) -> StudyResult:
+    def _in_its_line(self, study: StudyResult, choice: Choice, before: str) -> StudyResult:
         """Name the report that this one follows; a study that says the same again gets the same report again."""
-        key = self._archive.kept_evidence(predecessor) if predecessor else None
+        key = self._archive.kept_evidence(before) if before else None
         if key is None:
             return study
-        unchanged = replace(study, predecessor=self._composer.predecessor_of(self._archive.path(key)))
-        if self._composer.report_uid(unchanged, uids) == predecessor:
+        link = self._composer.link_of(self._archive.path(key))
+        unchanged = replace(
+            study, predecessor=link.predecessor, predecessor_class=link.predecessor_class, revision=link.revision
+        )
+        if self._composer.report_uid(unchanged, choice) == before:
             return unchanged
-        return replace(study, predecessor=predecessor)
+        return replace(study, predecessor=before, predecessor_class=link.sop_class_uid, revision=link.revision + 1)
 
-    def _keep(
-        self,
-        kind: str,
-        sop_class_uid: str,
-        uid: str,
-        composed: EvidenceObject | None,
-        source: str,
-        model: str,
-        names: tuple[str, ...],
+    def _rejections(
+        self, claim: Claim, chosen: Mapping[str, Choice], evidence: Sequence[StatedEvidence], because: str
+    ) -> list[KeptEvidence]:
+        """Give the notes that reject `evidence` where it was sent, one for destinations that were sent the same."""
+        wanting = {RejectionNotes.ALWAYS} if because == "superseded" else set(RejectionNotes) - {RejectionNotes.NEVER}
+        to: dict[tuple[StatedEvidence, ...], list[str]] = {}
+        for destination in self._destinations(claim):
+            sent = tuple(one for one in evidence if destination.name in one.destinations)
+            choice = chosen.get(destination.name)
+            if sent and choice and choice.rejection and destination.rejection_notes in wanting:
+                to.setdefault(sent, []).append(destination.name)
+        return [self._reject(_first(claim), sent, because, tuple(names)) for sent, names in to.items()]
+
+    def _reject(
+        self, source: Instance, sent: Sequence[StatedEvidence], because: str, names: tuple[str, ...]
     ) -> KeptEvidence:
-        if composed is not None:
-            self._archive.keep_evidence(uid, composed.encoded)
-            tell(Event.EVIDENCE_KEPT, evidence=uid, sop_class=sop_class_uid, instance=source, model=model)
+        files = {one.sop_instance_uid: self._archive.path(one.key) for one in sent}
+        draft = self._composer.rejection(source, self._archive.path(source.key), sent, files, because)
+        return self._keep(draft, names)
+
+    def _keep(self, draft: Draft, names: tuple[str, ...]) -> KeptEvidence:
+        uid = draft.sop_instance_uid
+        if self._archive.kept_evidence(uid) is None:
+            self._archive.keep_evidence(uid, draft.compose())
+            sop_class, source = draft.sop_class_uid, draft.source
+            tell(Event.EVIDENCE_KEPT, evidence=uid, sop_class=sop_class, instance=source, model=draft.model)
         key = self._archive.kept_evidence(uid)
         assert key is not None  # kept before, or just now
         return KeptEvidence(
-            kind=kind,
-            sop_class_uid=sop_class_uid,
+            kind=draft.line,
+            sop_class_uid=draft.sop_class_uid,
             sop_instance_uid=uid,
-            source=source,
-            model=model,
+            source=draft.source,
+            model=draft.model,
             key=key,
             sha256=_sha256(self._archive.path(key)),
             destinations=names,
         )
 
+    def _inspected(
+        self, study: StudyResult, kept: Sequence[KeptEvidence], paths: Mapping[int, Path]
+    ) -> list[KeptEvidence]:
+        files = {one.sop_instance_uid: self._archive.path(one.key) for one in kept}
+        objections = self._composer.inspect(study, kept, files, paths)
+        for uid in objections:
+            tell(Event.EVIDENCE_OBJECTED, logging.WARNING, evidence=uid)
+        return [replace(one, objection=objections.get(one.sop_instance_uid, "")) for one in kept]
 
-def report_kind(geometry: Geometry) -> str:
-    """Name the kind of a report in the ledger: reports for each geometry follow each other."""
-    return "SR" if geometry is Geometry.VIEWER else "SR-strict"
+
+def _grouped(chosen: Mapping[str, Choice]) -> list[tuple[Choice, tuple[str, ...]]]:
+    """Give each composition once, with those who get it."""
+    in_order = sorted(chosen.items(), key=lambda one: (one[1].composition, one[0]))
+    groups = [list(group) for _, group in groupby(in_order, key=lambda one: one[1].composition)]
+    return [(group[0][1], tuple(name for name, _ in group)) for group in groups]
 
 
-def _geometries(destinations: Sequence[Destination]) -> list[Geometry]:
-    """Give the geometries to compose for; evidence is kept even where nobody gets it."""
-    return sorted({d.geometry for d in destinations}) or [Geometry.VIEWER]
+def _fallbacks(chosen: Mapping[str, Choice]) -> dict[str, tuple[str, ...]]:
+    return {name: choice.fallbacks for name, choice in chosen.items() if choice.fallbacks}
+
+
+def _first(claim: Claim) -> Instance:
+    return min(claim.members, key=lambda source: source.uid)
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,8 @@
 """Deliver: C-STORE each object, then ask for storage commitment, then believe only the report (PS3.4 Annex J).
 
-Hides retries and overdue reports. Promises that each object's delivery to each destination has its own truth.
+Hides retries, overdue reports, and when a destination is asked what it takes. Promises that each object's delivery to
+each destination has its own truth, and that what a destination takes no more is not tried for ever: its job runs again
+and composes what goes in its place.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from cxrnode.domain.capability import NAMES, choose
 from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.job import after_failure
-from cxrnode.errors import CxrnodeError, LeaseLost
+from cxrnode.errors import ClassNotAccepted, CxrnodeError, LeaseLost
 from cxrnode.pipeline.failure import due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Archive, Clock, Ledger, Peer, StoreResult
@@ -39,11 +42,54 @@ class Delivering:
         deliveries = self._ledger.claim_deliveries(
             destination.name, now, limit=self._plan.batch, lease_seconds=self._plan.delivery_lease_seconds
         )
-        if deliveries:
-            sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in deliveries])
+        wanted = self._without_declined(destination, deliveries, now) if deliveries else []
+        if wanted:
+            sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in wanted])
             for result in sent:
                 self._mark(destination, result)
         return len(deliveries)
+
+    def ask_capabilities(self, destination: Destination) -> int:
+        """Ask a destination which of our SOP classes it takes, and write it down; what cannot be reached stays as it
+        was. Always gives 0: there is nothing more to do at once."""
+        self._negotiated(destination)
+        return 0
+
+    def _negotiated(self, destination: Destination) -> frozenset[str] | None:
+        try:
+            accepted = self._peer.accepted(destination)
+        except CxrnodeError as error:
+            tell(Event.DESTINATION_ASKED, logging.WARNING, destination=destination.name, error=type(error).__name__)
+            return None
+        self._ledger.record_accepted(destination.name, accepted, self._clock.now())
+        tell(Event.DESTINATION_ASKED, destination=destination.name, count=len(accepted))
+        return accepted
+
+    def _without_declined(
+        self, destination: Destination, deliveries: Sequence[Delivery], now: datetime
+    ) -> list[Delivery]:
+        """Decline what the destination is known not to take, before anything that refers to it is sent."""
+        accepted = self._ledger.accepted(destination.name)
+        if accepted is None:
+            accepted = self._negotiated(destination)
+        if accepted is None:
+            return list(deliveries)
+        gone: set[int] = set()
+        for delivery in deliveries:
+            if delivery.row not in gone and not _is_chosen(destination, delivery, accepted):
+                gone |= self._decline(destination, delivery, now)
+        return [delivery for delivery in deliveries if delivery.row not in gone]
+
+    def _decline(self, destination: Destination, delivery: Delivery, now: datetime) -> frozenset[int]:
+        """Give it up for what goes in its place; give the rows of all deliveries that are withdrawn with it."""
+        reason = f"no {NAMES.get(delivery.sop_class_uid, delivery.sop_class_uid)} goes to this destination"
+        try:
+            gone = self._ledger.decline(delivery, reason=reason, now=now)
+        except LeaseLost:
+            tell(Event.LEASE_LOST, logging.WARNING, evidence=delivery.sop_instance_uid, attempt=delivery.attempt)
+            return frozenset({delivery.row})
+        tell(Event.DELIVERY_DECLINED, evidence=delivery.sop_instance_uid, destination=destination.name)
+        return gone
 
     def _mark(self, destination: Destination, result: StoreResult) -> None:
         now, delivery = self._clock.now(), result.delivery
@@ -52,10 +98,19 @@ class Delivering:
                 ask_at = None if destination.commitment is CommitmentPolicy.NONE else now
                 self._ledger.mark_sent(delivery, now, ask_at=ask_at)
                 tell(Event.DELIVERY_SENT, evidence=delivery.sop_instance_uid, destination=destination.name)
+            elif isinstance(result.error, ClassNotAccepted) and self._has_stand_in(destination, delivery, now):
+                self._decline(destination, delivery, now)
             else:
                 self._delivery_failed(delivery, destination, result.error, now)
         except LeaseLost:
             tell(Event.LEASE_LOST, logging.WARNING, evidence=delivery.sop_instance_uid, attempt=delivery.attempt)
+
+    def _has_stand_in(self, destination: Destination, delivery: Delivery, now: datetime) -> bool:
+        """Tell whether something else goes in place of a class that was refused, and remember the refusal."""
+        known = self._negotiated(destination)
+        accepted = (frozenset(NAMES) if known is None else known) - {delivery.sop_class_uid}
+        self._ledger.record_accepted(destination.name, accepted, now)
+        return not _is_chosen(destination, delivery, accepted)
 
     def _delivery_failed(self, delivery: Delivery, destination: Destination, error: Exception, now: datetime) -> None:
         decision = after_failure(
@@ -118,3 +173,8 @@ class Delivering:
         )
         tell(Event.COMMITMENT_REPORTED, transaction=transaction, count=len(committed), failed=len(failed))
         return known
+
+
+def _is_chosen(destination: Destination, delivery: Delivery, accepted: frozenset[str]) -> bool:
+    """Tell whether an object of this class would be made for a destination that takes these."""
+    return delivery.sop_class_uid in choose(destination, accepted).classes

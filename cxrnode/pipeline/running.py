@@ -16,11 +16,11 @@ from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import NotSuitable, Suitable, select
 from cxrnode.domain.study import Instance
 from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
-from cxrnode.pipeline.composing import Composing
+from cxrnode.pipeline.composing import Composed, Composing
 from cxrnode.pipeline.failure import due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
 from cxrnode.pixels import orientation
-from cxrnode.ports import Archive, Claim, Clock, Completion, Ledger, Outcome, Predictor, Request
+from cxrnode.ports import Archive, Claim, Clock, Completion, Ledger, Outcome, Picture, Predictor, Request
 from cxrnode.telemetry import Event, tell
 
 Seen = Callable[[Instance, ImagePrediction, ImageResult | None], None]
@@ -88,7 +88,7 @@ class Running:
         requests: dict[tuple[int, int], Request] = {}
         for claim in claims:
             for member in claim.members:
-                if not claim.verdicts[member.row]:
+                if not claim.verdicts[member.row] and not claim.retracts:
                     requests[claim.job, member.row] = self._request(claim, member)
         if not requests:
             return {}
@@ -101,7 +101,7 @@ class Running:
             path=self._archive.path(member.key),
             transfer_syntax_uid=member.description.transfer_syntax_uid,
             models=claim.models,
-            preview=self._plan.preview,
+            preview=self._plan.preview or self._composing.needs_pictures(claim),
         )
 
     def _renew(self, claims: Sequence[Claim]) -> None:
@@ -116,6 +116,9 @@ class Running:
             self._job_failed(claim, error)
 
     def _finish(self, claim: Claim, answers: Mapping[tuple[int, int], ImagePrediction]) -> None:
+        if claim.retracts:
+            self._complete(claim, self._composing.retract(claim), [_taken_back(claim, m) for m in claim.members])
+            return
         images: list[ImageResult] = []
         refused: list[RefusedImage] = []
         for member in claim.members:
@@ -124,10 +127,21 @@ class Running:
                 images.append(said)
             else:
                 refused.append(said)
-        evidence = self._composing.compose(claim, images, refused)
+        composed = self._composing.compose(claim, images, refused, _previews(claim, answers))
         outcomes = [_analysed(image) for image in images] + [_not_analysed(image) for image in refused]
-        self._ledger.complete(claim, Completion(evidence=tuple(evidence), outcomes=tuple(outcomes)), self._clock.now())
-        tell(Event.JOB_COMPLETED, job=claim.job, study=claim.study_uid, images=len(images), count=len(evidence))
+        self._complete(claim, composed, outcomes)
+
+    def _complete(self, claim: Claim, composed: Composed, outcomes: Sequence[Outcome]) -> None:
+        completion = Completion(evidence=composed.evidence, outcomes=tuple(outcomes), fallbacks=composed.fallbacks)
+        self._ledger.complete(claim, completion, self._clock.now())
+        images = sum(not outcome.code for outcome in outcomes)
+        tell(
+            Event.JOB_COMPLETED,
+            job=claim.job,
+            study=claim.study_uid,
+            images=images,
+            count=len(composed.evidence),
+        )
 
     def _say(self, claim: Claim, member: Instance, answer: ImagePrediction | None) -> ImageResult | RefusedImage:
         said = self._judge(claim, member, answer)
@@ -184,6 +198,16 @@ class Running:
             self._ledger.fail_job(claim, due_at=due(decision), reason=reason(error), now=now)
         except LeaseLost:
             tell(Event.LEASE_LOST, logging.WARNING, job=claim.job, attempt=claim.attempt)
+
+
+def _previews(claim: Claim, answers: Mapping[tuple[int, int], ImagePrediction]) -> dict[int, Picture]:
+    """Give the display image of each source that has one, by its row."""
+    pictures = ((row, answer.preview) for (job, row), answer in answers.items() if job == claim.job)
+    return {row: picture for row, picture in pictures if picture is not None}
+
+
+def _taken_back(claim: Claim, member: Instance) -> Outcome:
+    return Outcome(row=member.row, code=claim.verdicts[member.row] or "retracted", summary={})
 
 
 def _analysed(image: ImageResult) -> Outcome:

@@ -126,7 +126,7 @@ def test_uids_are_known_before_composing(made):
     """The line asks for the UID first, and composes only what is not kept."""
     segmentation_uid = composer().segmentation_uid(made.source, made.result, Geometry.VIEWER)
     assert _segmentation(made).sop_instance_uid == segmentation_uid
-    report_uid = composer().report_uid(made.study(), {made.source.uid: [segmentation_uid]})
+    report_uid = composer().single_report_uid(made.study(), {made.source.uid: [segmentation_uid]})
     assert _report(made).sop_instance_uid == report_uid
 
 
@@ -139,7 +139,7 @@ def test_another_content_of_the_source_makes_other_objects(made, changed):
     assert before != after
     study = made.study()
     changed_study = replace(study, images=(replace(study.images[0], source=other),))
-    assert writer.report_uid(study, {}) != writer.report_uid(changed_study, {})
+    assert writer.single_report_uid(study, {}) != writer.single_report_uid(changed_study, {})
 
 
 def test_each_class_of_report_is_an_object_of_its_own(made):
@@ -182,7 +182,7 @@ def test_report_uid_follows_what_is_stated(made):
     uids = []
     for measurement in (first, same, other):
         result = replace(made.result, measurements=(measurement, *rest))
-        uids.append(writer.report_uid(replace(study, images=(replace(study.images[0], results=(result,)),)), {}))
+        uids.append(writer.single_report_uid(replace(study, images=(replace(study.images[0], results=(result,)),)), {}))
     assert uids[0] == uids[1] != uids[2]
 
 
@@ -199,8 +199,8 @@ def test_report_uid_follows_refusals_missing_models_caveats_and_predecessor(made
         replace(study, images=(replace(image, missing=(("opacity", "model_failed"),)),)),
         replace(study, images=(replace(image, caveats=()),)),
     ]
-    assert len({writer.report_uid(variant, {}) for variant in variants}) == len(variants)
-    assert writer.report_uid(study, {made.source.uid: ["2.25.1"]}) != writer.report_uid(study, {})
+    assert len({writer.single_report_uid(variant, {}) for variant in variants}) == len(variants)
+    assert writer.single_report_uid(study, {made.source.uid: ["2.25.1"]}) != writer.single_report_uid(study, {})
 
 
 def test_a_late_lateral_leaves_the_segmentation_as_it_is(made):

@@ -39,6 +39,17 @@ def _bell(name: str, verb: Callable[[], int]) -> Bell:
     return Bell(name=name, period_seconds=0.02, verb=verb)
 
 
+def test_a_bell_can_ring_when_the_bells_start(hang: Callable[..., list[Fatal]]) -> None:
+    """What is asked once an hour is asked before the first hour is over."""
+    rung, early = threading.Event(), threading.Event()
+    hang(
+        Bell(name="at once", period_seconds=3600, verb=lambda: rung.set() or 0, at_once=True),
+        Bell(name="in an hour", period_seconds=3600, verb=lambda: early.set() or 0),
+    )
+    assert rung.wait(SOON)
+    assert not early.is_set()
+
+
 def test_a_verb_that_did_something_is_rung_again_at_once(hang: Callable[..., list[Fatal]]) -> None:
     """Work that waits is not left for the next period."""
     left, done = [3], threading.Event()
