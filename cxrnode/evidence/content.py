@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -131,13 +132,18 @@ def _described(group: Group) -> Iterator[Dataset]:
         yield _code(_FINDING_SITE, group.site, MODIFIER, *side)
 
 
-def _algorithm(model: ModelIdentity, leaning_on: Sequence[ModelIdentity]) -> Iterator[Dataset]:
-    """PS3.16 TID 4019; other models that it needed are its parameters. The whole of each stands in the header."""
-    yield _text(standard.DCM.AlgorithmName, model.name, MODIFIER)
-    yield _text(standard.DCM.AlgorithmVersion, model.version, MODIFIER)
-    yield _text(standard.DCM.AlgorithmParameters, f"digest={model.digest}", MODIFIER)
-    for other in leaning_on:
-        yield _text(standard.DCM.AlgorithmParameters, f"with={other.name} {other.version} {other.digest}", MODIFIER)
+@lru_cache(maxsize=64)
+def _algorithm(model: ModelIdentity, leaning_on: tuple[ModelIdentity, ...]) -> tuple[Dataset, ...]:
+    """PS3.16 TID 4019; other models that it needed are its parameters. The whole of each stands in the header.
+
+    The same items for every group that names it: they are composed, proved and encoded once.
+    """
+    digests = [f"digest={model.digest}", *(f"with={one.name} {one.version} {one.digest}" for one in leaning_on)]
+    return (
+        _text(standard.DCM.AlgorithmName, model.name, MODIFIER),
+        _text(standard.DCM.AlgorithmVersion, model.version, MODIFIER),
+        *(_text(standard.DCM.AlgorithmParameters, digest, MODIFIER) for digest in digests),
+    )
 
 
 def _outline(group: Group, source: Instance) -> Iterator[Dataset]:
@@ -177,10 +183,13 @@ def _of(note: Note, sources: Mapping[str, Instance]) -> Iterator[Dataset]:
 
 def _container(name: Code, below: Sequence[Dataset], *, relationship: str = CONTAINS, template: str = "") -> Dataset:
     # Separate: DCMTK leaves the names out of what is continuous text.
-    item = _item("CONTAINER", name, relationship, *below, ContinuityOfContent="SEPARATE")
-    if template:
-        item.update(data_set(ContentTemplateSequence=[data_set(MappingResource="DCMR", TemplateIdentifier=template)]))
-    return item
+    told = {"ContentTemplateSequence": [_template(template)]} if template else {}
+    return _item("CONTAINER", name, relationship, *below, ContinuityOfContent="SEPARATE", **told)
+
+
+@cache
+def _template(identifier: str) -> Dataset:
+    return data_set(MappingResource="DCMR", TemplateIdentifier=identifier)
 
 
 def _code(name: Code, value: Code, relationship: str, *below: Dataset) -> Dataset:
@@ -208,9 +217,8 @@ def _image(name: Code, source: Instance, relationship: str, *below: Dataset) -> 
 
 def _item(kind: str, name: Code, relationship: str, *below: Dataset, **value: object) -> Dataset:
     """Make a content item (PS3.3 C.17.3) over those `below` it; the root has no relationship."""
-    item = data_set(ValueType=kind, ConceptNameCodeSequence=[code_item(name)], **value)
     if relationship:
-        item.update(data_set(RelationshipType=relationship))
+        value["RelationshipType"] = relationship
     if below:
-        item.update(data_set(ContentSequence=list(below)))
-    return item
+        value["ContentSequence"] = list(below)
+    return data_set(ValueType=kind, ConceptNameCodeSequence=[code_item(name)], **value)

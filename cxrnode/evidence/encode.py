@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_data_element
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, IS, DSdecimal, DSfloat
 
 from cxrnode.domain.identity import derived_uid
 
@@ -27,7 +27,7 @@ _CHARACTER_SET = 0x00080005
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 _ITEM = b"\xfe\xff\x00\xe0"
 _LONG = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_32)
-_TEXT = frozenset({"AE", "AS", "CS", "DA", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+_TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
 
 _Items = dict[int, bytes]
@@ -83,14 +83,26 @@ def _value(element: DataElement | RawDataElement) -> bytes | None:
         found = value if element.is_raw or vr == "UN" else value + b"\x00" * (len(value) % 2)
     elif value is None or (isinstance(value, str) and not value):
         found = b""
-    elif vr in _TEXT and isinstance(value, str) and value.isascii():
-        found = value.encode("ascii") + (b"\x00" if vr == "UI" else b" ") * (len(value) % 2)
     elif vr in _NUMBERS:
         numbers = value if isinstance(value, Sequence) else [value]
         found = struct.pack(f"<{len(numbers)}{_NUMBERS[vr]}", *numbers)
+    elif vr in _TEXT and (text := _text(value)) is not None:
+        found = text.encode("ascii") + (b"\x00" if vr == "UI" else b" ") * (len(text) % 2)
     else:
         return None
     return found if vr in _LONG or len(found) <= 0xFFFF else None
+
+
+def _text(value: object) -> str | None:
+    """Give a value, or several with backslashes between them, as ASCII; a decimal as it was put; None for others."""
+    if isinstance(value, str):
+        return value if value.isascii() else None
+    if isinstance(value, Sequence):
+        texts = [_text(one) for one in value]
+        return None if None in texts else "\\".join(text for text in texts if text is not None)
+    if isinstance(value, (DSfloat, DSdecimal, IS)):
+        return str(getattr(value, "original_string", value))
+    return None
 
 
 def _by_pydicom(element: DataElement | RawDataElement) -> bytes:

@@ -7,10 +7,10 @@ OHIF and dcmqi need is there, and in the `strict` mode that no position is state
 from __future__ import annotations
 
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.valuerep import format_number_as_ds
 
 from cxrnode.domain.delivery import Geometry
+from cxrnode.evidence.items import data_set
 
 IMAGE_ORIENTATION = [1, 0, 0, 0, 1, 0]
 """What viewers assume for an image that states none; the anatomically right 1\\0\\0\\0\\0\\-1 is refused by OHIF."""
@@ -21,14 +21,11 @@ def add_geometry(segmentation: Dataset, header: Dataset, geometry: Geometry) -> 
     if geometry is Geometry.STRICT:
         return
     shared = segmentation.SharedFunctionalGroupsSequence[0]
-    shared.PixelMeasuresSequence = Sequence([_pixel_measures(header)])
-    orientation = Dataset()
-    orientation.ImageOrientationPatient = IMAGE_ORIENTATION
-    shared.PlaneOrientationSequence = Sequence([orientation])
+    orientation = data_set(ImageOrientationPatient=IMAGE_ORIENTATION)
+    shared.update(data_set(PixelMeasuresSequence=[_pixel_measures(header)], PlaneOrientationSequence=[orientation]))
+    position = data_set(PlanePositionSequence=[data_set(ImagePositionPatient=[0, 0, 0])])
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
-        position = Dataset()
-        position.ImagePositionPatient = [0, 0, 0]
-        frame.PlanePositionSequence = Sequence([position])
+        frame.update(position)
 
 
 def pixel_spacing(header: Dataset) -> tuple[str, str] | None:
@@ -48,11 +45,8 @@ def pixel_spacing(header: Dataset) -> tuple[str, str] | None:
 
 
 def _pixel_measures(header: Dataset) -> Dataset:
-    measures = Dataset()
     # Uncalibrated: 1 mm a pixel is what viewers take anyway; without Pixel Measures OHIF shows a black page.
-    measures.PixelSpacing = list(pixel_spacing(header) or ("1", "1"))
-    measures.SliceThickness = 1
-    return measures
+    return data_set(PixelSpacing=list(pixel_spacing(header) or ("1", "1")), SliceThickness=1)
 
 
 def _two(header: Dataset, keyword: str) -> tuple[str, str] | None:

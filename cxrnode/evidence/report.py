@@ -25,6 +25,7 @@ from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.content import Frame, report_tree
 from cxrnode.evidence.identity import FORMAT, Author, content_of, region_uid, series_uid
 from cxrnode.evidence.items import data_set, hierarchy
+from cxrnode.evidence.statements import Group, Note
 from cxrnode.evidence.stating import groups_of, notes_of
 from cxrnode.ports import ReportLink
 
@@ -46,6 +47,17 @@ def report_uid(
 
     `segmentations` by source UID: the SEGs of the source's results, in their order.
     """
+    return _uid_of(author, study, groups_of(study), notes_of(study), segmentations, report_class)
+
+
+def _uid_of(
+    author: Author,
+    study: StudyResult,
+    groups: Sequence[Group],
+    notes: Sequence[Note],
+    segmentations: Mapping[str, Sequence[str]],
+    report_class: ReportClass,
+) -> str:
     return derived_uid(
         "SR",
         FORMAT,
@@ -54,8 +66,8 @@ def report_uid(
         study.study_uid,
         [study.predecessor, study.predecessor_class, study.revision, study.retraction],
         [content_of(source) for source in sources_of(study)],
-        [asdict(group) for group in groups_of(study)],
-        [asdict(note) for note in notes_of(study)],
+        [asdict(group) for group in groups],
+        [asdict(note) for note in notes],
         [asdict(model) for model in _models(study)],
         {source: [*uids] for source, uids in segmentations.items() if uids},
     )
@@ -95,9 +107,9 @@ def compose_report(
     sources = sources_of(study)
     if not sources:
         raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
-    uid = report_uid(author, study, segmentations, report_class)
-    groups = groups_of(study)
-    tree = report_tree(author, sources, groups, notes_of(study), _frames(study, segmentations))
+    groups, notes = groups_of(study), notes_of(study)
+    uid = _uid_of(author, study, groups, notes, segmentations, report_class)
+    tree = report_tree(author, sources, groups, notes, _frames(study, segmentations))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
     segs = [seg for source in sources for seg in segmentations.get(source.uid, ())]
     built = _document(author, study, uid, tree, report_class)

@@ -59,7 +59,7 @@ def compose_segmentation(
 
 def _template(author: Author, source: Instance, model: ModelIdentity, regions: Sequence[Region], uid: str) -> Dataset:
     """Give all that does not come from the source's header or the masks (PS3.3 A.51.3)."""
-    image = reference(source.description.sop_class_uid, source.uid)
+    image, derivation = reference(source.description.sop_class_uid, source.uid), _derivation(source)
     referenced = data_set(SeriesInstanceUID=source.description.series_uid, ReferencedInstanceSequence=[image])
     built = data_set(
         ImageType=["DERIVED", "PRIMARY"],
@@ -86,7 +86,7 @@ def _template(author: Author, source: Instance, model: ModelIdentity, regions: S
         DimensionOrganizationSequence=[Dataset()],
         DimensionIndexSequence=[_dimension()],
         SharedFunctionalGroupsSequence=[Dataset()],
-        PerFrameFunctionalGroupsSequence=[_frame(source, number) for number, _ in enumerate(regions, 1)],
+        PerFrameFunctionalGroupsSequence=[_frame(number, derivation) for number, _ in enumerate(regions, 1)],
     )
     built.update(data_set(**_PIXELS, NumberOfFrames=len(regions)))
     return built
@@ -160,16 +160,19 @@ def _cielab(lightness: float, a: float, b: float) -> list[int]:
     return [round(lightness * 0xFFFF / 100), round((a + 128) * 0xFFFF / 255), round((b + 128) * 0xFFFF / 255)]
 
 
-def _frame(source: Instance, number: int) -> Dataset:
-    """Say of a frame which segment it shows and of which image: viewers look for both here, shared or not."""
-    image = reference(source.description.sop_class_uid, source.uid)
-    image.update(
-        data_set(
-            SpatialLocationsPreserved="YES",
-            PurposeOfReferenceCodeSequence=[code_item(SOURCE_IMAGE)],
-        )
+def _derivation(source: Instance) -> Dataset:
+    """Say which image a frame was made from: viewers look for it in each frame, shared or not."""
+    image = data_set(
+        ReferencedSOPClassUID=source.description.sop_class_uid,
+        ReferencedSOPInstanceUID=source.uid,
+        SpatialLocationsPreserved="YES",
+        PurposeOfReferenceCodeSequence=[code_item(SOURCE_IMAGE)],
     )
-    derivation = data_set(SourceImageSequence=[image], DerivationCodeSequence=[code_item(DERIVED_BY_SEGMENTATION)])
+    return data_set(SourceImageSequence=[image], DerivationCodeSequence=[code_item(DERIVED_BY_SEGMENTATION)])
+
+
+def _frame(number: int, derivation: Dataset) -> Dataset:
+    """Say which segment a frame shows."""
     return data_set(
         DerivationImageSequence=[derivation],
         FrameContentSequence=[data_set(DimensionIndexValues=number)],
