@@ -190,6 +190,13 @@ class Serve:
         return sorted((self.state / "spool" / "incoming").iterdir())
 
 
+def cxrnode(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end, with these variables as its only settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CXRNODE_")}
+    command = [COMMAND, *arguments]
+    return subprocess.run(command, env=kept | variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
 def echo(port: int, *, calling: str = "MODALITY", called: str = AE_TITLE) -> None:
     """C-ECHO a port on loopback once. Raises AssociationLost or NeedsOperator, as a sender of evidence does."""
     node = Destination(
