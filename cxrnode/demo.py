@@ -175,7 +175,7 @@ def _shown(details: JobDetails, pacs: Pacs, pictures: Mapping[str, bytes], out: 
         picture.write_bytes(pictures[member.sop_instance_uid])
     objects = [
         {
-            "kind": one.kind,
+            "kind": one.kind.split()[0],
             "model": one.model,
             "path": str(pacs.kept[one.sop_instance_uid]),
             "sha256": _sha256(pacs.kept[one.sop_instance_uid]),

@@ -22,6 +22,7 @@ from cxrnode.dimse.contexts import SOURCE_CLASSES
 from cxrnode.dimse.listener import Door, Listener
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.server import Limits
+from cxrnode.domain.capability import Kind
 from cxrnode.errors import CxrnodeError, Fatal, SettingsInvalid
 from cxrnode.evidence import EvidenceComposer
 from cxrnode.inference.bundle import verify
@@ -62,8 +63,12 @@ class Engine:
         *,
         preview: bool = False,
         seen: Seen | None = None,
+        objects: tuple[Kind, ...] = (Kind.SEG, Kind.SR),
     ) -> None:
-        """Open the ledger under its lock and compose the line. AlreadyRunning where another node holds the state."""
+        """Open the ledger under its lock and compose the line. AlreadyRunning where another node holds the state.
+
+        `objects`: what is composed where no destination gets it.
+        """
         self.settings, self.archive = settings, archive
         self.destinations = tuple(destination.destination() for destination in settings.destinations)
         self.incarnation = uuid.uuid4().hex
@@ -75,7 +80,7 @@ class Engine:
             settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
         )
         self.line = Line(
-            plan=_plan(settings, preview=preview),
+            plan=_plan(settings, preview=preview, objects=objects),
             archive=archive,
             ledger=self.ledger,
             reader=HeaderReader(),
@@ -258,7 +263,7 @@ def _composer(settings: Settings) -> EvidenceComposer:
     )
 
 
-def _plan(settings: Settings, *, preview: bool) -> Plan:
+def _plan(settings: Settings, *, preview: bool, objects: tuple[Kind, ...]) -> Plan:
     line = settings.line
     return Plan(
         rules=settings.rules_in_force,
@@ -271,6 +276,7 @@ def _plan(settings: Settings, *, preview: bool) -> Plan:
         job_lease_seconds=line.job_lease_seconds,
         delivery_lease_seconds=line.delivery_lease_seconds,
         commitment_wait_seconds=line.commitment_wait_seconds,
+        objects=objects,
         preview=preview,
         state_withheld=settings.models.state_withheld,
         children=settings.models.children,

@@ -12,6 +12,7 @@ from cxrnode.domain.reasons import REASONS
 from cxrnode.errors import NeedsOperator
 
 if TYPE_CHECKING:
+    from cxrnode.domain.capability import Kind
     from cxrnode.replay import Summary
     from cxrnode.settings import Settings
 
@@ -21,6 +22,9 @@ def replay(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders, files, zip archives, DICOMDIR.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for evidence, overlays and findings.csv.")],
     to: Annotated[list[str] | None, typer.Option("--to", help="Send to this configured destination too.")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Kinds with commas, of SEG, SR, GSPS, SC, PDF, PAGES, KOS; else SEG and SR.")
+    ] = None,
     overlays: Annotated[bool, typer.Option(help="Draw a PNG of each analysed image.")] = True,
     models: Annotated[
         str | None, typer.Option(help="Names with commas, default, or all in models.folder; else models.enabled.")
@@ -36,7 +40,7 @@ def replay(
     in_force = _with_models(settings(), models, withheld=withheld)
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
     telemetry.guard_tracebacks()
-    run = Replay(in_force, sources, out, destinations=to or (), overlays=overlays)
+    run = Replay(in_force, sources, out, destinations=to or (), objects=_kinds(objects), overlays=overlays)
     try:
         with progress_bar(silent=json) as report:
             summary = run.run(report)
@@ -49,6 +53,18 @@ def replay(
         _say_summary(summary, out)
     if summary.parked or summary.unopened or summary.undelivered:
         raise typer.Exit(1)
+
+
+def _kinds(names: str | None) -> tuple[Kind, ...]:
+    """Give the kinds of objects of a command line. NeedsOperator for one that there is not."""
+    from cxrnode.domain.capability import Kind
+
+    known = {str(kind): kind for kind in Kind if kind is not Kind.REJECTION}
+    named = [name.strip().upper() for name in (names or "").split(",") if name.strip()]
+    for name in named:
+        if name not in known:
+            raise NeedsOperator("no such kind of object", operation="replay", subject=name, hint=", ".join(known))
+    return tuple(known[name] for name in dict.fromkeys(named))
 
 
 def _with_models(in_force: Settings, models: str | None, *, withheld: bool) -> Settings:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from cxrnode.archive import ReferenceArchive
+from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import CommitmentPolicy
 from cxrnode.domain.finding import ImagePrediction, ImageResult
 from cxrnode.domain.identity import AETitle, InstanceUID
@@ -70,15 +71,24 @@ class Replay:
         out: Path,
         *,
         destinations: Sequence[str] = (),
+        objects: tuple[Kind, ...] = (),
         overlays: bool = True,
     ) -> None:
-        """Prepare the output folder and open its ledger. AlreadyRunning where another replay writes there."""
+        """Prepare the output folder and open its ledger. AlreadyRunning where another replay writes there.
+
+        `objects`: what is written, and sent to the destinations; without any a SEG and an SR, or what each
+        destination asks for.
+        """
         self._sources, self._out, self._overlays = [source.absolute() for source in sources], out.absolute(), overlays
         self._work = self._out / WORK
         self._work.mkdir(parents=True, exist_ok=True)
         self._archive = ReferenceArchive(out=self._out, work=self._work)
         self._engine = Engine(
-            _adapted(settings, self._work, destinations), self._archive, preview=overlays, seen=self._draw
+            _adapted(settings, self._work, destinations, objects),
+            self._archive,
+            preview=overlays,
+            seen=self._draw,
+            objects=objects or (Kind.SEG, Kind.SR),
         )
         self._asides: list[Aside] = []
 
@@ -164,7 +174,7 @@ def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
         yield chunk
 
 
-def _adapted(settings: Settings, work: Path, destinations: Sequence[str]) -> Settings:
+def _adapted(settings: Settings, work: Path, destinations: Sequence[str], objects: tuple[Kind, ...]) -> Settings:
     """Give the settings with the run's own state folder, and studies that close as soon as all is read.
 
     The chosen destinations get everything. They are not asked to commit: their reports would go to the address of the
@@ -176,7 +186,7 @@ def _adapted(settings: Settings, work: Path, destinations: Sequence[str]) -> Set
             "no such destination", operation="replay", subject=name, hint=f"configured: {sorted(known)}"
         )
     chosen = tuple(
-        destination.model_copy(update={"commitment": CommitmentPolicy.NONE})
+        destination.model_copy(update={"commitment": CommitmentPolicy.NONE, "objects": objects or destination.objects})
         for destination in settings.destinations
         if destination.name in destinations
     )
