@@ -96,15 +96,15 @@ def _masks(labelmaps: Sequence[dict[str, Any]]) -> dict[int, Mask]:
 def _drawn_objections(segments: Sequence[Segment], colours: Colours) -> Iterator[str]:
     """Look at the canvas where only one segment lies, and where none does."""
     together = sum(segment.mask.astype(int) for segment in segments)
-    for segment in segments:
-        if segment.colour is None:
-            continue
-        for seen in colours(_deep(segment.mask & (together == 1))):
-            if seen is not None and not _tinted(seen, segment.colour):
-                yield f"{segment.label} is drawn as {seen}, not in {segment.colour}"
-    for seen in colours(_deep(together == 0)):
-        if seen is not None and max(seen) - min(seen) > TINT_OFF:
-            yield f"outside all segments there is the colour {seen}"
+    alone = [(segment, point) for segment in segments for point in _deep(segment.mask & (together == 1))]
+    outside = _deep(together == 0)
+    seen = colours([*(point for _, point in alone), *outside])
+    for (segment, _), colour in zip(alone, seen[: len(alone)], strict=True):
+        if colour is not None and segment.colour and not _tinted(colour, segment.colour):
+            yield f"{segment.label} is drawn as {colour}, not in {segment.colour}"
+    for colour in seen[len(alone) :]:
+        if colour is not None and max(colour) - min(colour) > TINT_OFF:
+            yield f"outside all segments there is the colour {colour}"
 
 
 def _tinted(seen: Sequence[int], colour: Sequence[int]) -> bool:

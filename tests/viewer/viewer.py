@@ -17,9 +17,18 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from tests.viewer import browser, front, ohif, shown
+from tests import npm
+from tests.viewer import browser, front, shown
 from tests.viewer.written import reported, segmented
 from tests.waiting import wait_for
+
+OHIF = npm.Package(
+    name="@ohif/app",
+    version="3.13.2",
+    sha512="WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==",
+    inside="package/dist/",
+)
+"""The prebuilt viewer, as its makers publish it."""
 
 SECONDS = 45.0
 """How long a thing may take to be shown before it counts as not shown."""
@@ -135,7 +144,7 @@ def _file_name(text: str) -> str:
 @contextmanager
 def viewing(archive_port: int, folder: Path, screenshots: Path) -> Iterator[Viewer]:
     """Serve OHIF before an archive and open a browser; Missing where OHIF or Chromium is not to be had."""
-    files = ohif.viewer()
+    files = OHIF.folder()
     screenshots.mkdir(parents=True, exist_ok=True)
     with front.serving(files, archive_port) as address, browser.chromium(folder / "chromedriver.log") as window:
         yield Viewer(window, address, screenshots)
