@@ -18,7 +18,6 @@ from cxrnode.errors import LeaseLost
 from cxrnode.ledger.jobs import is_replaced, move
 from cxrnode.ledger.schema import capabilities, deliveries, is_state, job_evidence, jobs
 from cxrnode.ledger.sending import move as move_delivery
-from cxrnode.ledger.stated import is_retracted
 
 
 def accepted(connection: sa.Connection, destination: str) -> frozenset[str] | None:
@@ -59,7 +58,7 @@ def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: 
     gone = {delivery.row}
     of = sa.select(deliveries.c.evidence_id).where(deliveries.c.id == delivery.row).scalar_subquery()
     stated = sa.select(job_evidence.c.job_id).where(job_evidence.c.evidence_id == of)
-    for job in connection.execute(sa.select(jobs).where(jobs.c.id.in_(stated), ~is_retracted(jobs.c.id))).all():
+    for job in connection.execute(sa.select(jobs).where(jobs.c.id.in_(stated))).all():
         if job.state == JobState.COMPLETED and not is_replaced(connection, job.id, job.study_uid):
             move(
                 connection, job.id, job.attempt, JobState.COMPLETED, JobEvent.REQUEUE, now,

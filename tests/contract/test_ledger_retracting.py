@@ -287,6 +287,29 @@ def test_results_that_were_taken_back_can_be_stated_again(ledger: SqliteLedger) 
     assert retract(ledger, again, 20) > again
 
 
+def test_what_a_retraction_said_is_not_taken_back_with_what_is_stated_again(ledger: SqliteLedger) -> None:
+    """It was true, and an archive that heard of it twice has it right: only the results are taken back again."""
+    job = completed(ledger, kept("9.1"), kept("9.2", kind=LINE))
+    first = retract(ledger, job)
+    end(ledger, kept("9.5", kind=LINE), seconds=11)
+    again = ledger.requeue_job(job, after(12))
+    end(ledger, kept("9.1"), kept("9.7", kind=LINE), seconds=13)
+    retract(ledger, again, 20)
+    assert taken(claim_one(ledger, 21)).keys() == {"9.1", "9.7"}
+    assert ledger.job_details(first).job.retracted_by is None
+    assert states(ledger)["9.5"] is DeliveryState.PENDING
+
+
+def test_declining_what_was_taken_back_runs_no_job(ledger: SqliteLedger) -> None:
+    """It is withdrawn, and that is all: nothing is to be stated in its place."""
+    job = completed(ledger, kept("9.1"))
+    (going,) = ledger.claim_deliveries("pacs", after(1), limit=9, lease_seconds=600)
+    retraction = retract(ledger, job)
+    ledger.decline(going, reason="takes no Segmentation", now=after(11))
+    assert states(ledger) == {"9.1": DeliveryState.WITHDRAWN}
+    assert {one.job: one.state for one in ledger.find_jobs()} == {job: "COMPLETED", retraction: "SCHEDULED"}
+
+
 def test_a_retraction_that_has_not_begun_never_was(ledger: SqliteLedger) -> None:
     """Noticed in time, nothing was told to anybody: it is canceled, and the results stand as they stood."""
     job = completed(ledger, kept("9.1"), kept("9.2", kind=LINE))
