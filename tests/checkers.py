@@ -100,6 +100,11 @@ def dsrdump(path: Path) -> str:
     return _run(_tool("dsrdump"), "+Pl", str(path))
 
 
+def dsr2html(path: Path) -> str:
+    """Give the report as the page that DCMTK makes of it."""
+    return _run(_tool("dsr2html"), str(path))
+
+
 def _plane(file: Path) -> np.ndarray:
     """Read a NIfTI-1 file of one slice: its header says how large it is, where the values begin and of what kind.
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import ImageResult, RefusedImage, StudyResult
+from cxrnode.domain.finding import ImageResult, StudyResult
 from cxrnode.domain.selection import View
 from cxrnode.evidence.codes import STRUCTURES
 from tests import checkers
@@ -56,12 +56,6 @@ def test_dciodvfy_finds_no_error_in_a_report(frontal, tmp_path, checked):
     assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
 
 
-def test_pixelmed_finds_no_error_in_a_report(tmp_path, checked):
-    """The templates of TID 1500, with everything that we state in it."""
-    path = kept(tmp_path, _report(case(tmp_path), with_lateral=True, predecessor="2.25.42"))
-    assert checked(checkers.pixelmed_errors, path) == []
-
-
 def test_evidence_of_all_four_kinds_is_valid(frontal, tmp_path, checked):
     """One report of what four models said, each mask's SEG its own; dcmqi counts each side of the pneumothorax."""
     study = frontal.full_study()
@@ -78,42 +72,6 @@ def test_evidence_of_all_four_kinds_is_valid(frontal, tmp_path, checked):
     assert len(segmentations) == 2
     report = composer().report(study, frontal.paths(), segmentations_of(study))
     assert checked(checkers.dciodvfy_errors, kept(tmp_path, report)) == []
-
-
-def test_pixelmed_finds_no_error_in_a_report_of_all_four_kinds(tmp_path, checked):
-    """Judgments without a finding, boxes of what is only suspected, sides, and other models as parameters."""
-    made = case(tmp_path)
-    study = made.full_study()
-    path = kept(tmp_path, composer().report(study, made.paths(), segmentations_of(study)))
-    assert checked(checkers.pixelmed_errors, path) == []
-
-
-def test_a_report_that_nothing_was_analysed_is_valid(tmp_path, checked):
-    """Only a lateral: no measurement, one reason."""
-    made = case(tmp_path)
-    study = StudyResult(
-        study_uid=made.source.study_uid, images=(), refused=(RefusedImage(source=made.lateral, code="lateral"),)
-    )
-    report = composer().report(study, made.paths(), {})
-    path = kept(tmp_path, report)
-    assert checked(checkers.dciodvfy_errors, path) == []
-    assert checked(checkers.pixelmed_errors, path) == []
-    assert "it is a lateral view" in str(checked(checkers.dsrdump, path))
-
-
-def test_dcmqi_reads_the_numbers_of_a_report(tmp_path, checked):
-    """tid1500reader gives back value, unit and algorithm of the area that stands with the segment."""
-    path = kept(tmp_path, _report(case(tmp_path)))
-    groups = checked(checkers.tid1500_measurements, path)
-    assert isinstance(groups, list)
-    found = [
-        (group["TrackingIdentifier"], item["quantity"]["CodeMeaning"], item["value"], item["units"]["CodeValue"])
-        for group in groups
-        for item in group["measurementItems"]
-    ]
-    assert ("Right lung", "Area", "12346", "mm2") in found
-    assert ("Cardiothoracic ratio", "Cardiothoracic ratio", "0.488", "1") in found
-    assert ("Lung opacity 1", "Probability", "90.0", "%") in found
 
 
 def test_dcmtk_prints_a_report(tmp_path, checked):
