@@ -1,4 +1,4 @@
-"""Composes the SEG of one model on one source: Segmentation Storage, BINARY, on the source's own rows and columns.
+"""Composes the SEG of one model on one source: Segmentation Storage on the source's own rows and columns.
 
 Hides the attributes of the IOD, written as a template: a general constructor checks and copies whole planes, and leaves
 out of a radiograph's SEG what viewers need. Promises an object that dciodvfy finds no error in, that
@@ -49,7 +49,11 @@ def compose_segmentation(
     uid = segmentation_uid(author, source, result, geometry)
     moment = headers.moment_of(header)
     built = _template(author, source, result.model, regions, uid)
-    put_pixels(built, [region.mask for region in regions])
+    planes = [region.mask for region in regions]
+    if geometry is Geometry.VIEWER and len(planes) > 1 and planes[0].size % 8:
+        put_fractions(built, planes)
+    else:
+        put_pixels(built, planes)
     add_geometry(built, header, geometry)
     settle.settle(built, moment)
     settle.prove_settled(built, moment, _given_uids(source, result.model, regions, uid))
@@ -81,7 +85,6 @@ def _template(author: Author, source: Instance, model: ModelIdentity, regions: S
         ContentDescription=INTENDED_USE,
         ContentCreatorName=f"{OWN_MANUFACTURER}^",
         PresentationLUTShape="IDENTITY",
-        SegmentationType="BINARY",
         SegmentSequence=_segments(source, model, regions),
         DimensionOrganizationSequence=[Dataset()],
         DimensionIndexSequence=[_dimension()],
@@ -95,13 +98,19 @@ def _template(author: Author, source: Instance, model: ModelIdentity, regions: S
 _PIXELS: Mapping[str, object] = {
     "SamplesPerPixel": 1,
     "PhotometricInterpretation": "MONOCHROME2",
-    "BitsAllocated": 1,
-    "BitsStored": 1,
-    "HighBit": 0,
     "PixelRepresentation": 0,
     "LossyImageCompression": "00",
 }
-"""PS3.3 C.8.20.2: one bit a pixel."""
+_BIT: Mapping[str, object] = {"SegmentationType": "BINARY", "BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}
+_BYTE: Mapping[str, object] = {
+    "SegmentationType": "FRACTIONAL",
+    "SegmentationFractionalType": "OCCUPANCY",
+    "MaximumFractionalValue": 255,
+    "BitsAllocated": 8,
+    "BitsStored": 8,
+    "HighBit": 7,
+}
+"""PS3.3 C.8.20.2: one bit a pixel, or one byte."""
 
 
 def _segments(source: Instance, model: ModelIdentity, regions: Sequence[Region]) -> list[Dataset]:
@@ -182,15 +191,30 @@ def _frame(number: int, derivation: Dataset) -> Dataset:
 
 def put_pixels(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
     """Pack the planes one after the other, eight pixels a byte, first pixel lowest (PS3.5 8.1.1, D.1)."""
+    built.update(data_set(**_BIT))
     alone = [np.packbits(plane.ravel(), bitorder="little") for plane in planes]
     # A plane that does not end with a byte shares that byte with the next one.
     flush = planes[0].size % 8 == 0
     frames = alone if flush else [np.packbits(np.concatenate([p.ravel() for p in planes]), bitorder="little")]
-    length = sum(len(frame) for frame in frames)
+    _put(built, planes, frames)
+    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(alone, 2)) else "NO"
+
+
+def put_fractions(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
+    """Write a byte a pixel, each wholly in its segment or not at all.
+
+    For frames that share a byte when they are packed: OHIF cannot unpack them, nor DICOMweb servers give them singly.
+    """
+    built.update(data_set(**_BYTE))
+    _put(built, planes, [np.where(plane, np.uint8(255), np.uint8(0)) for plane in planes])
+    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(planes, 2)) else "NO"
+
+
+def _put(built: Dataset, planes: Sequence[NDArray[np.bool_]], frames: Sequence[NDArray[np.uint8]]) -> None:
+    length = sum(frame.size for frame in frames)
     built.Rows, built.Columns = planes[0].shape
     built.PixelData = b"".join([*(frame.tobytes() for frame in frames), b"\x00" * (length % 2)])
     built["PixelData"].VR = "OB"
-    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(alone, 2)) else "NO"
 
 
 def _take_over(header: Dataset, built: Dataset, author: Author) -> None:

@@ -33,7 +33,8 @@ function segments(set) {
 }
 
 function frames(set) {
-  const pixels = data.BitArray.unpack(one(set, "7FE00010"));
+  const stored = one(set, "7FE00010");
+  const pixels = one(set, "00280100") === 1 ? data.BitArray.unpack(stored) : new Uint8Array(stored);
   const [rows, columns] = [one(set, "00280010"), one(set, "00280011")];
   return all(set, "52009230").map((frame, number) => {
     const plane = pixels.subarray(number * rows * columns, (number + 1) * rows * columns);

@@ -50,6 +50,28 @@ def test_planes_come_back_as_they_were_given(made):
         assert np.array_equal(plane.astype(bool), region.mask)
 
 
+def test_frames_that_would_share_a_byte_have_a_byte_a_pixel(made):
+    """Each pixel wholly in its segment or not at all: OHIF cannot unpack frames that do not begin with a byte."""
+    read = _read(made)
+    assert (read.SegmentationType, read.SegmentationFractionalType) == ("FRACTIONAL", "OCCUPANCY")
+    assert (read.BitsAllocated, read.BitsStored, read.HighBit, read.MaximumFractionalValue) == (8, 8, 7, 255)
+    assert set(np.unique(read.pixel_array)) == {0, 255}
+    assert len(read.PixelData) == 3 * 301 * 263 + 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "geometry", "regions"),
+    [({"cols": 264}, Geometry.VIEWER, 3), ({}, Geometry.STRICT, 3), ({}, Geometry.VIEWER, 1)],
+    ids=["whole bytes", "strict", "one frame"],
+)
+def test_all_other_frames_have_a_bit_a_pixel(spec, geometry, regions, tmp_path):
+    """Where frames begin with a byte anyway, where there is only one, and where strict comes before viewable."""
+    made = case(tmp_path, **{"rows": 301, "cols": 263, **spec})
+    read = _read(made, geometry, regions=made.result.regions[:regions])
+    assert (read.SegmentationType, read.BitsAllocated, read.BitsStored, read.HighBit) == ("BINARY", 1, 1, 0)
+    assert "MaximumFractionalValue" not in read
+
+
 def test_one_region_is_one_frame_that_names_its_segment(made):
     """highdicom would share the segment's number; viewers look for it in the frame."""
     read = _read(made, regions=made.result.regions[:1])
@@ -93,7 +115,8 @@ def test_overlap_is_stated(made):
     """Segments Overlap tells a reader whether one label a pixel is enough."""
     assert _read(made, regions=made.result.regions[:1]).SegmentsOverlap == "NO"
     twice = (made.result.regions[0], Region(label="heart", mask=made.result.regions[0].mask, model=LUNGS))
-    assert _read(made, regions=twice).SegmentsOverlap == "YES"
+    for geometry in Geometry:
+        assert _read(made, geometry, regions=twice).SegmentsOverlap == "YES"
 
 
 def test_viewer_geometry_states_planes_and_strict_states_none(made):

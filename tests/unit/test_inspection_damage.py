@@ -133,6 +133,24 @@ def _other_laterality(dataset: Dataset) -> None:
     side.CodeValue, side.CodeMeaning = "7771000", "Left"
 
 
+def _other_unit(dataset: Dataset) -> None:
+    unit = _named(dataset, "42798000", "NUM").MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]
+    unit.CodeValue, unit.CodeMeaning = "mm", "millimeter"
+
+
+def _other_verdict(dataset: Dataset) -> None:
+    """Absent in place of present."""
+    verdict = _named(dataset, "36118008", "CODE").ConceptCodeSequence[0]
+    verdict.CodeValue, verdict.CodeMeaning = "272519000", "Absent"
+
+
+def _left_out(dataset: Dataset) -> None:
+    left_out = _group(dataset, "Abnormal chest: present")
+    holders = [dataset, *_items(dataset)]
+    holder = next(item for item in holders if any(left_out is child for child in item.get("ContentSequence", ())))
+    holder.ContentSequence = Sequence([item for item in holder.ContentSequence if item is not left_out])
+
+
 def _no_tracking_uid(dataset: Dataset) -> None:
     group = _group(dataset, "Heart")
     group.ContentSequence = Sequence([i for i in group.ContentSequence if i.ValueType != "UIDREF"])
@@ -236,7 +254,7 @@ DAMAGES = {
         Kind.SR, lambda d: delattr(_named(d, "121071").ConceptCodeSequence[0], "CodeValue"), "CodeValue: missing"
     ),
     "another value than the enumerated": Damage(
-        Kind.SEG, _put("SegmentationType", "FRACTIONAL"), "SegmentationType: not BINARY"
+        Kind.SEG, _put("SegmentationType", "LABELMAP"), "SegmentationType: not BINARY or FRACTIONAL"
     ),
     "another manufacturer": Damage(Kind.KOS, _put("Manufacturer", "ACME"), "Manufacturer: not cxrnode"),
     "two items instead of one": Damage(Kind.SEG, _two_of_it, "SegmentedPropertyTypeCodeSequence: 2 items"),
@@ -321,6 +339,46 @@ DAMAGES = {
     "a gap in the segments": Damage(
         Kind.SEG, _put("SegmentSequence", 2, "SegmentNumber", 5), "SegmentNumber does not count from 1"
     ),
+    "another spacing": Damage(
+        Kind.SEG,
+        _put("SharedFunctionalGroupsSequence", 0, "PixelMeasuresSequence", 0, "PixelSpacing", [1, 2]),
+        "PixelSpacing: not that of the image",
+    ),
+    "half of the plane groups": Damage(
+        Kind.SEG, _drop("SharedFunctionalGroupsSequence", 0, "PlaneOrientationSequence"), "without the other plane"
+    ),
+    "another unit": Damage(Kind.SR, _other_unit, "not in a unit of this concept"),
+    # What the models said, and the words for it.
+    "another verdict": Damage(Kind.SR, _other_verdict, "not the verdict of the result on pneumothorax"),
+    "another probability": Damage(Kind.SR, _number("122157", "33.3"), "not the probability of the result on pneumo"),
+    "a finding left out": Damage(Kind.SR, _left_out, "says nothing of abnormal_chest by classifier"),
+    "a box moved within the image": Damage(Kind.SR, _moved("Lung opacity 1", 1), "box 1 of lung_opacity by opacity"),
+    "another structure": Damage(
+        Kind.SEG,
+        _put("SegmentSequence", 0, "SegmentedPropertyTypeCodeSequence", 0, "CodeValue", "80891009"),
+        "not what its tracking UID stands for",
+    ),
+    "a segment of nothing": Damage(Kind.SEG, _put("SegmentSequence", 0, "TrackingUID", "2.25.1"), "no region of the"),
+    "another mask": Damage(Kind.SEG, _grown, "SegmentSequence[1]: its mask is not that of the result"),
+    "a code that is none": Damage(
+        Kind.SEG,
+        _put("SegmentSequence", 0, "SegmentedPropertyCategoryCodeSequence", 0, "CodeValue", "1234567"),
+        "CodeValue: 1234567 is no known code of SCT",
+    ),
+    "another meaning of a code": Damage(
+        Kind.SR, lambda d: setattr(d.ConceptNameCodeSequence[0], "CodeMeaning", "Report"), "CodeMeaning: not that of"
+    ),
+    "a selection that rejects": Damage(
+        Kind.KOS,
+        lambda d: setattr(d.ConceptNameCodeSequence[0], "CodeValue", "113001"),
+        "ConceptNameCodeSequence: not a title of such a document",
+    ),
+    "another template": Damage(
+        Kind.SR, _put("ContentTemplateSequence", 0, "TemplateIdentifier", "2000"), "TemplateIdentifier: not 1500"
+    ),
+    "a reference to all frames": Damage(
+        Kind.SR, lambda d: delattr(_reference(d), "ReferencedFrameNumber"), "frame 0 of the segmentation"
+    ),
     # Sides (rule 4).
     "a segment of the other side": Damage(Kind.SEG, _other_side, "SegmentLabel: another side than its code"),
     "a mirrored mask": Damage(Kind.SEG, _mirrored, "the right lung lies to the patient's left of the left lung"),
@@ -337,14 +395,23 @@ DAMAGES = {
         Kind.PDF, _put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.104.2"), "SOPClassUID: not that of its kind"
     ),
     "no intended use": Damage(Kind.SEG, _silent, "the intended use is not stated"),
+    "the series of another object": Damage(
+        Kind.GSPS, _put("SeriesInstanceUID", "2.25.1"), "SeriesInstanceUID: not the series of this object"
+    ),
+    "pages in a series of their own": Damage(
+        Kind.PAGES, _put("SeriesInstanceUID", "2.25.1"), "SeriesInstanceUID: not the series of this object"
+    ),
+    "another revision": Damage(Kind.SR, _put("InstanceNumber", "4"), "InstanceNumber: not the revision 1"),
+    "a capture of nothing": Damage(Kind.SC, _drop("SourceImageSequence"), "SourceImageSequence: missing"),
+    "a capture like a radiograph": Damage(Kind.SC, _put("ImageType", ["ORIGINAL", "PRIMARY"]), "ImageType: not"),
     "no PDF": Damage(Kind.PDF, _put("EncapsulatedDocument", b"<html>"), "EncapsulatedDocument: no PDF"),
 }
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """One sound study, which every test damages a copy of."""
-    return made(tmp_path_factory.mktemp("sound"))
+    """One sound study, which every test damages a copy of; its masks are packed, eight pixels a byte."""
+    return made(tmp_path_factory.mktemp("sound"), cols=264)
 
 
 @pytest.fixture
@@ -372,6 +439,23 @@ def test_a_mask_that_grew_is_noticed_by_the_report(fresh):
     """The area that is stated is not that of the mask any more."""
     fresh.objection(Kind.SEG, _grown)
     assert "mm2, but the masks give" in fresh.objections()[fresh.of(Kind.SR).sop_instance_uid]
+
+
+def test_a_pixel_that_is_partly_in_its_segment_is_objected_to(tmp_path):
+    """Where a mask has a byte a pixel it is a mask all the same."""
+    odd = made(tmp_path, cols=261)
+
+    def faded(dataset: Dataset) -> None:
+        dataset.PixelData = b"\x80" + dataset.PixelData[1:]
+
+    assert set(odd.objections().values()) == set()
+    assert "neither wholly in its segment nor outside" in odd.objection(Kind.SEG, faded)
+
+
+def test_bytes_that_are_called_bits_are_objected_to(tmp_path):
+    """The type of a segmentation and the size of its pixels go together."""
+    said = made(tmp_path, cols=261).objection(Kind.SEG, _put("SegmentationType", "BINARY"))
+    assert "BitsAllocated: 8, which does not go with BINARY" in said
 
 
 def test_what_refers_to_a_faulty_object_is_faulty(fresh):

@@ -69,15 +69,17 @@ SEGMENTATION_IMAGE = module(
     "C.8.20.2",
     must("ImageType", "DERIVED", "PRIMARY"),
     must("InstanceNumber"),
-    must("SegmentationType", "BINARY"),
+    must("SegmentationType", "BINARY", "FRACTIONAL"),
+    must("SegmentationFractionalType", "OCCUPANCY", when=states("SegmentationType", "FRACTIONAL")),
+    must("MaximumFractionalValue", "255", when=states("SegmentationType", "FRACTIONAL")),
     must("ContentLabel"),
     may_be_empty("ContentDescription"),
     may_be_empty("ContentCreatorName"),
     must("SamplesPerPixel", "1"),
     must("PhotometricInterpretation", "MONOCHROME2"),
-    must("BitsAllocated", "1"),
-    must("BitsStored", "1"),
-    must("HighBit", "0"),
+    must("BitsAllocated", "1", "8"),
+    must("BitsStored", "1", "8"),
+    must("HighBit", "0", "7"),
     must("PixelRepresentation", "0"),
     must("LossyImageCompression", "00", "01"),
     must("LossyImageCompressionMethod", when=states("LossyImageCompression", "01")),
@@ -138,3 +140,11 @@ INSTANCE_REFERENCE = module(
     ),
 )
 CAPTURE_EQUIPMENT = module("sc-equipment", "C.8.6.1", must("ConversionType", "SYN", "WSD", "DI", "SI"))
+# Types 3: without them a capture could be taken for the radiograph.
+CAPTURE = module(
+    "sc-image",
+    "C.7.6.1",
+    must("ImageType", "DERIVED", "SECONDARY"),
+    must("DerivationDescription"),
+    must("SourceImageSequence", within=(*INSTANCE, PURPOSE)),
+)

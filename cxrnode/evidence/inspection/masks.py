@@ -46,17 +46,25 @@ class Plane:
 def planes_of(root: Item) -> tuple[Plane, ...]:
     """Give the frames of a segmentation; none where its pixels are not as many as it says."""
     rows, columns, count = (root.number(keyword) for keyword in ("Rows", "Columns", "NumberOfFrames"))
-    packed = np.frombuffer(root.value("PixelData"), dtype=np.uint8)
+    size = count * rows * columns
     described = [*_described(root)]
-    if packed.size * 8 < count * rows * columns or len(described) != count or not rows * columns:
+    pixels = _pixels(root, size)
+    if pixels.size < size or len(described) != count or not size:
         return ()
-    bits = np.unpackbits(packed, bitorder="little", count=count * rows * columns)
-    masks = bits.view(np.bool_).reshape(count, rows, columns)
+    masks = pixels.reshape(count, rows, columns)
     segments = {segment.number("SegmentNumber"): segment for segment in root.items("SegmentSequence")}
     return tuple(
         _plane(root, number, segment, segments.get(segment, Item()), source, mask)
         for number, ((segment, source), mask) in enumerate(zip(described, masks, strict=True), 1)
     )
+
+
+def _pixels(root: Item, size: int) -> Mask:
+    """Give the pixels of all frames, fewer where there are fewer; a byte counts where it is not zero."""
+    stored = np.frombuffer(root.value("PixelData"), dtype=np.uint8)
+    if root.number("BitsAllocated") == 8:
+        return np.asarray(stored[:size] != 0)
+    return np.unpackbits(stored, bitorder="little")[:size].view(np.bool_)
 
 
 def _plane(root: Item, frame: int, number: int, segment: Item, source: str, mask: Mask) -> Plane:
@@ -96,9 +104,15 @@ def misshapen(root: Item, planes: tuple[Plane, ...]) -> Iterator[str]:
     count, described = root.number("NumberOfFrames"), len(root.items("PerFrameFunctionalGroupsSequence"))
     if count != described:
         yield f"NumberOfFrames: {count}, but {described} items in PerFrameFunctionalGroupsSequence"
-    needed = -(-root.number("Rows") * root.number("Columns") * count // 8)
+    bits = root.number("BitsAllocated")
+    if (bits == 8) != (root.text("SegmentationType") == "FRACTIONAL"):
+        yield f"BitsAllocated: {bits}, which does not go with {root.text('SegmentationType')}"
+    needed = -(-root.number("Rows") * root.number("Columns") * count * bits // 8)
     if len(root.value("PixelData")) != needed + needed % 2:
         yield f"PixelData: {len(root.value('PixelData'))} bytes, not {needed} and its padding"
+    stored = np.frombuffer(root.value("PixelData") if bits == 8 else b"", dtype=np.uint8)
+    if np.count_nonzero(stored) != np.count_nonzero(stored == 255):
+        yield "PixelData: a pixel is neither wholly in its segment nor outside"
     yield from _frames_at_fault(numbers, planes)
     if root.text("SegmentsOverlap") == "NO" and any((a.mask & b.mask).any() for a, b in combinations(planes, 2)):
         yield "SegmentsOverlap: NO, but segments share pixels"
