@@ -9,10 +9,10 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test lint bench composing lock clean
+.PHONY: targets setup demo test lint conformance bench composing lock clean
 
 targets: ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## build .venv with exactly the locked packages (Python 3.11 to 3.13)
 
@@ -27,6 +27,9 @@ lint: $(STAMP) ## style, types, and the layers of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+conformance: $(STAMP) ## write docs/conformance.md from the tables that the program runs on
+	$(BIN)/cxrnode conformance > docs/conformance.md
 
 bench: $(STAMP) ## what each model costs beside its bare network; ARGS="--out DIR" keeps the tables
 	$(BIN)/python -m benchmarks.models $(ARGS)

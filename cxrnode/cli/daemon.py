@@ -1,4 +1,4 @@
-"""`cxrnode serve` and `cxrnode check`."""
+"""`cxrnode serve`, `cxrnode check` and `cxrnode conformance`: the node, and what it does towards its peers."""
 
 from __future__ import annotations
 
@@ -90,3 +90,11 @@ def _offer_as_json(offer: Offer) -> dict[str, Any]:
         for one in offer.objects
     ]
     return {"sent": objects, "fallbacks": list(offer.fallbacks)}
+
+
+@app.command()
+def conformance() -> None:
+    """Print the DICOM Conformance Statement of this version, with the IHE integration statement, as Markdown."""
+    from cxrnode.conformance import statement
+
+    say(statement().rstrip())

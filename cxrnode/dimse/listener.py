@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Result, source and diagnostic of A-ASSOCIATE-RJ (PS3.8 Table 9-21).
-_REJECTED = {
+REJECTED = {
     (1, 1, 1): "the address is not on the list",
     (1, 1, 3): "the calling AE title is not on the list",
     (1, 1, 7): "the called AE title is not ours",
     (2, 3, 2): "too many associations",
 }
+"""Result, source and diagnostic of the A-ASSOCIATE-RJ that we answer with (PS3.8 Table 9-21)."""
 _WRONG_ADDRESS = (1, 1, 1)
 
 
@@ -173,7 +173,7 @@ class Listener:
             calling_ae=asked.calling_ae_title,
             called_ae=asked.called_ae_title,
             address=_address(association),
-            reason=_REJECTED.get(why, "rejected"),
+            reason=REJECTED.get(why, "rejected"),
         )
 
     def _begin(self, event: PeerEvent) -> None:

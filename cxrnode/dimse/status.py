@@ -30,8 +30,7 @@ CLASS_HINT = "see 'A destination does not take an object' in docs/operations.md"
 
 _HINTS: Mapping[type[CxrnodeError], str] = {NeedsOperator: HINT, ClassNotAccepted: CLASS_HINT}
 
-# First and last status of a range, what happens next (None: the peer holds it), what the status says.
-_NEXT: tuple[tuple[int, int, type[CxrnodeError] | None, str], ...] = (
+NEXT: tuple[tuple[int, int, type[CxrnodeError] | None, str], ...] = (
     (0x0000, 0x0000, None, "success"),
     (0xB000, 0xBFFF, None, "stored, with a warning"),
     # Some archives answer a second C-STORE of the same UID so; one UID never stands for two contents of ours.
@@ -47,11 +46,12 @@ _NEXT: tuple[tuple[int, int, type[CxrnodeError] | None, str], ...] = (
     (0xA900, 0xA9FF, NeedsOperator, "data set does not match the SOP class"),
     (0xC000, 0xCFFF, NeedsOperator, "cannot understand"),
 )
+"""First and last status of a range, what happens next (None: the peer holds it), what the status says."""
 
 
 def failure(status: int, *, operation: str, subject: str) -> CxrnodeError | None:
     """Give the error that `status` means, None where the peer took it. An unknown status is tried again."""
-    matches = ((error, says) for first, last, error, says in _NEXT if first <= status <= last)
+    matches = ((error, says) for first, last, error, says in NEXT if first <= status <= last)
     error, says = next(matches, (Retryable, "a status the standard does not know"))
     if error is None:
         return None

@@ -125,7 +125,7 @@ _TEXT = frozenset(
 )
 _VRS = frozenset(VR)
 _NARROW = frozenset({"AS", "CS", "DA", "DS", "TM"})
-_READ = (
+READ = (
     *_EMPTY_IF_MISSING,
     *_WHERE_STATED,
     *_GEOMETRY,
@@ -134,6 +134,7 @@ _READ = (
     *_IDENTITY,
     *(keyword for moment in _MOMENTS for keyword in moment),
 )
+"""All that is read of a source."""
 
 
 def read_header(source: Instance, path: Path) -> Dataset:
@@ -142,7 +143,7 @@ def read_header(source: Instance, path: Path) -> Dataset:
     A file without meta header is read as implicit little endian (the node keeps what it was sent).
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_READ))
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(READ))
     except (OSError, InvalidDicomError, ValueError, EOFError) as error:
         raise NeedsOperator(
             "the kept source cannot be read",
