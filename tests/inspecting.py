@@ -76,7 +76,7 @@ def predictions_of(masks: dict[str, Mask]) -> list[Prediction]:
         left=float(columns[0]),
         top=float(rows[0]),
         right=float(columns[-1]),
-        bottom=float(rows[-1]) / 2 + 0.25,
+        bottom=float(rows[0] + rows[-1]) / 2 + 0.25,
     )
     return [
         Prediction(model=LUNGS, masks=tuple(masks.items())),

@@ -13,7 +13,18 @@ from pathlib import Path
 
 from cxrnode.domain.capability import CLASSES, REPORT_CLASSES, Kind
 from cxrnode.domain.finding import StudyResult
-from cxrnode.evidence.inspection import dciodvfy, masks, measured, origin, pictures, references, sides, tree
+from cxrnode.evidence.inspection import (
+    dciodvfy,
+    masks,
+    measured,
+    origin,
+    pictures,
+    references,
+    sides,
+    stated,
+    tree,
+    vocabulary,
+)
 from cxrnode.evidence.inspection.carried import CARRIED_OVER
 from cxrnode.evidence.inspection.measured import Chart
 from cxrnode.evidence.inspection.reading import Kept, read
@@ -90,14 +101,17 @@ def _rules(one: Inspected, file: Kept, scene: Scene) -> Iterator[Iterator[str]]:
     root = file.root
     own = [scene.stated[one.source]] if one.source in scene.stated else [*scene.stated.values()]
     yield origin.mistaken(file, _classes(one.kind), one.sop_instance_uid)
+    yield origin.misfiled(root, one.kind, scene.study, scene.known)
     yield origin.estranged(root, own)
     if one.kind is Kind.SEG:
         planes = scene.planes.get(one.sop_instance_uid, ())
         yield masks.misshapen(root, planes)
+        yield stated.foreign(planes, scene.results)
         yield sides.misnamed(planes)
         yield sides.misplaced(planes, scene.orientations)
     if one.kind is Kind.SR:
         chart = Chart(groups=tree.groups_of(root), planes=scene.shown(), places=scene.places)
+        yield stated.unstated(scene.study, chart.groups)
         yield measured.disagreeing(chart)
         yield sides.unequal(chart.groups, chart.planes)
     yield pictures.misdrawn(one.kind, root, one.source, scene.places)
@@ -105,6 +119,8 @@ def _rules(one: Inspected, file: Kept, scene: Scene) -> Iterator[Iterator[str]]:
     yield chain.from_iterable(missing(root, module) for module in IODS.get(root.text("SOPClassUID"), ()))
     if one.kind in _TREES:
         yield tree.ungrammatical(root)
+        yield vocabulary.mistitled(one.kind, root)
+    yield vocabulary.misspelt(root, CARRIED_OVER)
     yield wrong_values(root, CARRIED_OVER, scene.foreign_uids)
     yield origin.unsaid(root)
 

@@ -79,17 +79,19 @@ def _untracked(group: Group, chart: Chart) -> Iterator[str]:
 
 
 def _number_at_fault(number: Number, group: Group, chart: Chart) -> Iterator[str]:
+    if number.unit not in _UNITS.get(number.concept, {number.unit}):
+        yield f"{number.path}MeasuredValueSequence: not in a unit of this concept"
     rule = _RULES.get((number.concept, number.unit))
     if rule is None:
         return
     expected = rule(group, chart)
     if expected is None:
         yield f"{number.path}NumericValue: nothing shows what this was measured on"
-    elif expected and not any(_is_printed(number.text, value) for value in expected):
+    elif expected and not any(is_printed(number.text, value) for value in expected):
         yield f"{number.path}NumericValue: {number.text} {number.unit}, but the masks give {expected[0]:.6g}"
 
 
-def _is_printed(text: str, value: float) -> bool:
+def is_printed(text: str, value: float) -> bool:
     """Tell whether a number is printed like this: within half of the last digit."""
     try:
         printed = float(text)
@@ -178,11 +180,18 @@ def _beside_its_mask(outline: Outline, group: Group, chart: Chart) -> Iterator[s
     masks = [plane for plane in chart.planes if plane.tracking_uid == group.tracking_uid and plane.count]
     if not masks or not outline.points:
         return
+    near = _CLOSE if len(outline.points) == 5 else _CLOSE + max(masks[0].mask.shape) / _COARSE
+    if not any(lies(outline, plane.bounds, near) for plane in masks):
+        yield f"{outline.path}GraphicData: not around the mask of the same tracking UID"
+
+
+def lies(outline: Outline, sides: Sequence[float], near: float = _CLOSE) -> bool:
+    """Tell whether points reach from left, top to right, bottom, no further and no less."""
+    if not outline.points:
+        return False
     columns, rows = zip(*outline.points, strict=True)
     drawn = (min(columns), min(rows), max(columns), max(rows))
-    near = _CLOSE if len(outline.points) == 5 else _CLOSE + max(masks[0].mask.shape) / _COARSE
-    if not any(all(abs(a - b) <= near for a, b in zip(drawn, plane.bounds, strict=True)) for plane in masks):
-        yield f"{outline.path}GraphicData: not around the mask of the same tracking UID"
+    return all(abs(a - b) <= near for a, b in zip(drawn, sides, strict=True))
 
 
 def _concept(name: str, unit: str) -> tuple[str, str]:
@@ -198,3 +207,7 @@ _RULES = {
     _concept("cardiothoracic_ratio", "1"): _ratios,
 }
 """What gives the number that a concept with its unit should have: several where several masks could have been meant."""
+
+_STATED = (*codes.QUANTITIES.values(), codes.PROBABILITY, codes.OPERATING_POINT, *codes.BAND)
+_UNITS = {how.concept.value: {one.unit.value for one in _STATED if one.concept == how.concept} for how in _STATED}
+"""In which units each concept is stated."""

@@ -5,12 +5,15 @@ Hides encodings: text is compared as bytes. Promises that no objection quotes a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
+from cxrnode.domain.capability import Kind
+from cxrnode.domain.finding import StudyResult
 from cxrnode.evidence.codes import INTENDED_USE
+from cxrnode.evidence.identity import series_uid
 from cxrnode.evidence.inspection.reading import Item, Kept, every_element
 
 _ALWAYS = (
@@ -32,6 +35,7 @@ _WHERE_VALID = (
     "IssuerOfPatientID",
     "PatientOrientation",
     "FrameOfReferenceUID",
+    "StudyDescription",
 )
 """What is the source's, or empty where the source holds something that is none, or the object has no use for it."""
 
@@ -55,6 +59,15 @@ def mistaken(kept: Kept, sop_class_uids: Sequence[str], sop_instance_uid: str) -
             yield f"{in_meta}: not {in_root}"
     if meta.text("TransferSyntaxUID") != _EXPLICIT_LITTLE_ENDIAN:
         yield "TransferSyntaxUID: not explicit VR little endian"
+
+
+def misfiled(root: Item, kind: Kind, study: StudyResult, objects: Collection[str]) -> Iterator[str]:
+    """Give an objection where the series or the number is not the object's; pages share the series of the first."""
+    uids = objects if kind is Kind.PAGES else [root.text("SOPInstanceUID")]
+    if root.text("SeriesInstanceUID") not in {series_uid(uid) for uid in uids}:
+        yield "SeriesInstanceUID: not the series of this object"
+    if kind is Kind.SR and root.number("InstanceNumber") != study.revision:
+        yield f"InstanceNumber: not the revision {study.revision}"
 
 
 def stated(header: Dataset) -> Mapping[str, bytes]:

@@ -14,6 +14,8 @@ from cxrnode.evidence.inspection.reading import Item
 
 _CLOSE = 0.02
 _CORNERS = ("GraphicData", "AnchorPoint", "BoundingBoxTopLeftHandCorner", "BoundingBoxBottomRightHandCorner")
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_PLANE = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 _UNITS = ("GraphicAnnotationUnits", "AnchorPointAnnotationUnits", "BoundingBoxAnnotationUnits")
 
 
@@ -26,8 +28,22 @@ def misdrawn(kind: Kind, root: Item, source: str, places: Mapping[str, Place]) -
         yield "EncapsulatedDocument: no PDF"
     if kind is Kind.SEG and place and (root.number("Rows"), root.number("Columns")) != (place.rows, place.columns):
         yield "Rows, Columns: not those of the image"
+    if kind is Kind.SEG:
+        yield from _planes_at_fault(root, place)
     if kind is Kind.GSPS:
         yield from _graphics_at_fault(root, place)
+
+
+def _planes_at_fault(root: Item, place: Place | None) -> Iterator[str]:
+    """A segmentation has all of the plane groups or none, and its pixels are as large as the image's."""
+    groups = [item for keyword in _GROUPS for item in root.items(keyword)]
+    there = [keyword for keyword in _PLANE if any(keyword in group for group in groups)]
+    if there and there != [*_PLANE]:
+        yield f"{' and '.join(there)}: without the other plane groups"
+    for measures in (item for group in groups for item in group.items("PixelMeasuresSequence")):
+        # Where nothing is known 1 mm is what viewers take anyway.
+        if place and measures.numbers("PixelSpacing") != (place.spacing or (1.0, 1.0)):
+            yield "PixelMeasuresSequence[1].PixelSpacing: not that of the image"
 
 
 def _pixels_at_fault(root: Item) -> Iterator[str]:

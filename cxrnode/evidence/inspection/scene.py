@@ -40,11 +40,14 @@ class Scene:
     planes: Mapping[str, tuple[Plane, ...]]
     """By segmentation."""
 
+    results: Mapping[str, Plane]
+    """The masks of the result itself, by tracking UID."""
+
     def shown(self) -> list[Plane]:
         """Give the masks of all segmentations, and those of the result where no segmentation shows them."""
         planes = [*chain.from_iterable(self.planes.values())]
         tracked = {plane.tracking_uid for plane in planes}
-        return [*planes, *(plane for plane in _unwritten(self.study) if plane.tracking_uid not in tracked)]
+        return [*planes, *(plane for uid, plane in self.results.items() if uid not in tracked)]
 
 
 def scene_of(
@@ -63,6 +66,7 @@ def scene_of(
         places={uid: _place(header) for uid, header in all_headers.items()},
         orientations={uid: from_header(header) for uid, header in all_headers.items()},
         foreign_uids=_brought(study, all_headers),
+        results={plane.tracking_uid: plane for plane in _of_the_result(study)},
         planes={uid: _planes(files[uid]) for uid in segmentations if uid in files},
     )
 
@@ -99,8 +103,7 @@ def _planes(file: Kept) -> tuple[Plane, ...]:
         return ()
 
 
-def _unwritten(study: StudyResult) -> Iterator[Plane]:
-    """Give the masks of the result itself: a destination may get the report without a segmentation."""
+def _of_the_result(study: StudyResult) -> Iterator[Plane]:
     for image in study.images:
         for result in image.results:
             for region in result.regions:

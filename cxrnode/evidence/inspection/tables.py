@@ -19,7 +19,8 @@ from cxrnode.domain.capability import (
 from cxrnode.evidence.inspection import documents, graphics, images, macros
 from cxrnode.evidence.inspection.required import Module, may_be_empty
 
-_ALWAYS = (macros.PATIENT, macros.STUDY, macros.EQUIPMENT, macros.SOP_COMMON)
+# Enhanced General Equipment is the segmentation's; we say everywhere which device, software and version wrote it.
+_ALWAYS = (macros.PATIENT, macros.STUDY, macros.EQUIPMENT, macros.ENHANCED_EQUIPMENT, macros.SOP_COMMON)
 _STEP = may_be_empty("ReferencedPerformedProcedureStepSequence")
 _REPORT = (*_ALWAYS, macros.series("SR", _STEP), documents.DOCUMENT, documents.CONTENT)
 
@@ -28,7 +29,6 @@ IODS: Mapping[str, tuple[Module, ...]] = {
         *_ALWAYS,
         macros.series("SEG"),
         images.FRAME_OF_REFERENCE,
-        macros.ENHANCED_EQUIPMENT,
         images.GENERAL_IMAGE,
         images.PIXELS,
         images.SEGMENTATION_IMAGE,
@@ -48,7 +48,14 @@ IODS: Mapping[str, tuple[Module, ...]] = {
         graphics.LAYERS,
         graphics.GRAYSCALE,
     ),
-    SECONDARY_CAPTURE: (*_ALWAYS, macros.series(""), images.CAPTURE_EQUIPMENT, images.GENERAL_IMAGE, images.PIXELS),
+    SECONDARY_CAPTURE: (
+        *_ALWAYS,
+        macros.series(""),
+        images.CAPTURE_EQUIPMENT,
+        images.CAPTURE,
+        images.GENERAL_IMAGE,
+        images.PIXELS,
+    ),
     ENCAPSULATED_PDF: (*_ALWAYS, macros.series("DOC"), images.CAPTURE_EQUIPMENT, documents.PDF),
 }
 """The modules of each SOP class that we write (PS3.3 A.51, A.35.2, A.35.3, A.35.13, A.35.4, A.33.1, A.8.1, A.45.1)."""

@@ -100,6 +100,8 @@ class Group:
     sources: tuple[str, ...]
     laterality: str
     finding: str
+    judgments: tuple[tuple[str, str], ...]
+    """Values of concept and code of what is coded in it."""
 
 
 def ungrammatical(root: Item) -> Iterator[str]:
@@ -154,8 +156,9 @@ def _figure_at_fault(item: Item, path: str) -> Iterator[str]:
 
 def _group(group: Item, path: str) -> Group:
     inside = [*_children(group, path)]
-    own = [(where, item) for where, item in _direct(group, path)]
-    images = [item for _, item in own if item.text("ValueType") == "IMAGE"]
+    own = [*_direct(group, path)]
+    plain = [item for _, item in own]
+    images = [item for item in plain if item.text("ValueType") == "IMAGE"]
     outlines = tuple(_outline(item, where) for where, item in own if item.text("ValueType") == "SCOORD")
     return Group(
         path=path,
@@ -169,7 +172,10 @@ def _group(group: Item, path: str) -> Group:
             *(outline.source for outline in outlines),
         ),
         laterality=_coded([item for _, _, item in inside], LATERALITY),
-        finding=_coded([item for _, item in own], FINDING),
+        finding=_coded(plain, FINDING),
+        judgments=tuple(
+            (_concept(i)[0], i.code("ConceptCodeSequence")[0]) for i in plain if i.text("ValueType") == "CODE"
+        ),
     )
 
 
@@ -196,7 +202,7 @@ def _referred(item: Item) -> str:
 
 def _frame(item: Item) -> tuple[str, int]:
     reference = next(iter(item.items("ReferencedSOPSequence")), Item())
-    return reference.text("ReferencedSOPInstanceUID"), reference.number("ReferencedFrameNumber") or 1
+    return reference.text("ReferencedSOPInstanceUID"), reference.number("ReferencedFrameNumber")
 
 
 def _outline(item: Item, path: str) -> Outline:
