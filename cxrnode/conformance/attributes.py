@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from pydicom.datadict import dictionary_description, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -29,6 +29,9 @@ _BYTES = "bytes "
 _LONGEST = 100
 _SEVERAL = 3
 """More values than these are not listed: what is said depends on the study."""
+_EITHER = 2
+_ENUMERATED = frozenset({"CS", "US"})
+"""A value that is one of two is worth listing where it is of such a kind."""
 _OF_THE_MOMENT = frozenset(
     {"SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "PresentationCreationDate", "PresentationCreationTime"}
 )
@@ -37,7 +40,10 @@ _CODE = frozenset({"CodeValue", "CodingSchemeDesignator", "CodeMeaning"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An attribute of a kind of object. `value` is what never changes; `source` is one of the statement's words."""
+    """An attribute of a kind of object. `source` is one of the statement's words.
+
+    `value` is what never changes, or the two values that there are.
+    """
 
     path: Path
     type: str
@@ -125,8 +131,11 @@ def _row(path: Path, type_: str, objects: Sequence[_Object]) -> Row:
     presence, source = _presence(path, objects), _source(path, texts, objects)
     if presence == "EMPTY" or (source != "SRC" and texts <= {_ITEMS, ""}):
         source = ""
-    fixed = ", ".join(_shown(text) for text in sorted(texts)) if source == "FIXED" else ""
-    return Row(path=path, type=type_, presence=presence, source=source, value=fixed)
+    listed = source == "FIXED" or (
+        source == "AUTO" and len(texts) == _EITHER and dictionary_VR(path[-1]) in _ENUMERATED
+    )
+    value = ", ".join(_shown(text) for text in sorted(texts)) if listed else ""
+    return Row(path=path, type=type_, presence=presence, source=source, value=value)
 
 
 def _presence(path: Path, objects: Sequence[_Object]) -> str:

@@ -37,8 +37,8 @@ _SPECIAL: dict[str, object] = {
     "SpecificCharacterSet": "ISO_IR 100",
     "TimezoneOffsetFromUTC": "+0200",
     "PatientSex": "F",
-    "Rows": 64,
-    "Columns": 64,
+    "Rows": 65,
+    "Columns": 67,
     "PixelSpacing": ["0.2", "0.2"],
     "ImagerPixelSpacing": ["0.2", "0.2"],
     "PatientOrientation": ["L", "F"],
@@ -59,7 +59,7 @@ _SENDER = Sender(calling_ae=AETitle("MODALITY"), called_ae=AETitle("CXRNODE"), a
 
 
 def full_header() -> Dataset:
-    """Give a header that states all that is read, with a window and no table."""
+    """Give a header that states all that is read, with a window and no table; planes of its size end amid a byte."""
     return _header(keyword for keyword in READ if keyword not in _TABLES)
 
 
