@@ -65,16 +65,17 @@ class World:
             return
         incoming = self.folder / "spool" / "incoming" / f"{self.births}-{name}.part"
         shutil.copy(self.films[name], incoming)
-        header = HeaderReader().describe(_arrival(incoming))
+        header = HeaderReader().describe(arrival_of(incoming))
         arrival = replace(
-            _arrival(incoming), sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid
+            arrival_of(incoming), sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid
         )
         if line.receive(arrival) == 0:
             self.acknowledged.add(name)
         line.association_ended("a")
 
 
-def _arrival(path: Path) -> Arrival:
+def arrival_of(path: Path) -> Arrival:
+    """What a door says of a film that came in."""
     sender = Sender(calling_ae=AETitle("CR1"), called_ae=AETitle("CXRNODE"), address="127.0.0.1", association="a")
     return Arrival(path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=sender)
 
