@@ -41,7 +41,7 @@ def judgments() -> str:
 def quantities() -> str:
     """Give the numbers, with their units."""
     rows = []
-    for one in (*codes.QUANTITIES.values(), codes.PROBABILITY, codes.OPERATING_POINT, *codes.BAND):
+    for one in (*codes.QUANTITIES.values(), codes.OPERATING_POINT, *codes.BAND):
         lines = "; ".join(concept(code) for _, code in one.lines)
         rows.append((one.title, concept(one.concept), one.unit.value, one.decimals, lines))
     return table(("number", "concept", "UCUM unit", "decimals", "lines, a group each"), rows)

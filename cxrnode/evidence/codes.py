@@ -7,7 +7,7 @@ private scheme 99CXRNODE is used, and a report says whose it is (Coding Scheme I
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydicom.sr.coding import Code
@@ -135,6 +135,15 @@ _SHARE = _private("AREASHARE", "Area as share of the image")
 _HEMITHORAX_SHARE = _private("HEMITHORAXSHARE", "Area as share of the hemithorax")
 _CARDIOTHORACIC_RATIO = _private("CTR", "Cardiothoracic ratio")
 
+PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=PERCENT, decimals=1)
+"""How every probability is stated, but for its name."""
+
+
+def _probability(value: str, of: str) -> Quantity:
+    """Name a probability by what it is of: a viewer prints a number's own name, and not what it belongs to."""
+    return replace(PROBABILITY, title=f"Probability of {of}", concept=_private(value, f"Probability of {of}"))
+
+
 QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("cardiothoracic_ratio", "1"): Quantity(
         title="Cardiothoracic ratio", concept=_CARDIOTHORACIC_RATIO, unit=NO_UNITS, decimals=3, lines=_DIAMETERS
@@ -155,9 +164,13 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
         unit=NO_UNITS,
         decimals=3,
     ),
+    ("probability.pneumothorax", "%"): _probability("PROBPNEUMOTHORAX", "pneumothorax"),
+    ("probability.lung_opacity", "%"): _probability("PROBOPACITY", "lung opacity"),
+    ("probability.covid19_pneumonia", "%"): _probability("PROBLIKECOVID19", "an appearance of COVID-19 pneumonia"),
+    ("probability.viral_pneumonia", "%"): _probability("PROBLIKEVIRAL", "an appearance of viral pneumonia"),
+    ("probability.abnormal_chest", "%"): _probability("PROBABNORMAL", "an abnormal chest"),
 }
 
-PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=PERCENT, decimals=1)
 OPERATING_POINT = Quantity(
     title="Operating point", concept=Code("122411", "DCM", "Threshold Value"), unit=PERCENT, decimals=1
 )
@@ -228,6 +241,11 @@ def structure(label: str) -> Structure:
 def quantity(name: str, unit: str) -> Quantity:
     """Give how a measurement is stated; UnknownConcept if the table does not have it in this unit."""
     return _known(QUANTITIES, (name, unit), "measurement")
+
+
+def probability(finding: str) -> Quantity:
+    """Give how the probability of a finding is stated; UnknownConcept if the table does not have it."""
+    return _known(QUANTITIES, (f"probability.{finding}", PROBABILITY.unit.value), "probability")
 
 
 def abnormality(name: str) -> Abnormality:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.sr.coding import Code
 
 from cxrnode.domain.finding import Mask, ModelIdentity
@@ -19,6 +20,9 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes
 
 Point = tuple[float, float]
+
+_ROWS = 48
+"""How many rows of a mask its border is drawn through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +87,29 @@ def whole(source: Instance) -> tuple[Point, ...]:
     return around((0.0, 0.0, float(source.facts.columns), float(source.facts.rows)))
 
 
-def bounds(mask: Mask) -> tuple[float, float, float, float]:
-    """Give left, top, right and bottom of a mask that has a pixel."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+def border(mask: Mask) -> tuple[Point, ...]:
+    """Give the closed line around a mask that has a pixel, as it runs from row to row; exact where it reaches furthest.
+
+    A box around a lung would be taken for a lesion, and hide those that are. What is hollow or in pieces within a row
+    is closed: the SEG has each pixel.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    taken = _taken(mask, rows)
+    left = [float(np.argmax(mask[row])) for row in taken]
+    right = [float(mask.shape[1] - np.argmax(mask[row, ::-1])) for row in taken]
+    heights = [float(row) + 0.5 for row in taken]
+    top, bottom = float(rows[0]), float(rows[-1] + 1)
+    down = [(left[0], top), *zip(left, heights, strict=True), (left[-1], bottom)]
+    up = [(right[-1], bottom), *zip(reversed(right), reversed(heights), strict=True), (right[0], top)]
+    return (*down, *up, down[0])
+
+
+def _taken(mask: Mask, rows: NDArray[np.intp]) -> list[int]:
+    """Choose some of a mask's rows, among them those that reach furthest."""
+    even = rows[np.linspace(0, rows.size - 1, min(rows.size, _ROWS)).round().astype(int)]
+    columns = np.flatnonzero(mask.any(axis=0))
+    furthest = (int(np.argmax(mask[:, column])) for column in (columns[0], columns[-1]))
+    return sorted({*(int(row) for row in even), *furthest})
 
 
 def around(sides: Sequence[float]) -> tuple[Point, ...]:

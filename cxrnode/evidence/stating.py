@@ -27,7 +27,7 @@ from cxrnode.domain.reasons import CAVEATS, REASONS, RETRACTIONS
 from cxrnode.domain.study import Instance
 from cxrnode.evidence import codes
 from cxrnode.evidence.identity import finding_uid, region_uid
-from cxrnode.evidence.statements import Group, Note, Number, around, bounds, number, whole
+from cxrnode.evidence.statements import Group, Note, Number, around, border, number, whole
 
 
 class _Place(IntEnum):
@@ -181,7 +181,7 @@ def _box_group(source: Instance, result: ModelResult, finding: Finding, count: i
         category=codes.ABNORMAL_STRUCTURE if present else None,
         finding=what.concept if present else None,
         site=what.site,
-        numbers=(number(codes.PROBABILITY, 100 * box.probability, source),),
+        numbers=(number(codes.probability(finding.name), 100 * box.probability, source),),
         judgments=() if present else ((what.concept, codes.PRESENCES[presence]),),
     )
 
@@ -192,7 +192,7 @@ def _probabilities(finding: Finding, source: Instance) -> Iterator[Number]:
     The point beside the bounds would contradict them: 67 % over a threshold of 49 % that is indeterminate.
     """
     if finding.probability is not None:
-        yield number(codes.PROBABILITY, 100 * finding.probability, source)
+        yield number(codes.probability(finding.name), 100 * finding.probability, source)
     if finding.band and finding.band[0] < finding.band[1]:
         yield from (number(how, 100 * bound, source) for how, bound in zip(codes.BAND, finding.band, strict=True))
     elif finding.operating_point is not None:
@@ -208,8 +208,7 @@ def _region_group(source: Instance, result: ModelResult, region: Region, presenc
         tracking_uid=region_uid(source, result.model, region.label),
         source=source.uid,
         model=result.model,
-        outline=around(bounds(region.mask)),
-        bounded_by=True,
+        outline=border(region.mask),
         region=region.label,
         category=what.category if present else None,
         finding=what.kind if present else None,
@@ -239,7 +238,10 @@ def _absent_group(source: Instance, result: ModelResult, label: str) -> Group:
 
 
 def _measurement_groups(source: Instance, result: ModelResult, measurement: Measurement) -> Iterator[Group]:
-    """One group for the number; where it is drawn with several lines, one more for each (a group has one outline)."""
+    """One group for the number; where it is drawn with several lines, one more for each (a group has one outline).
+
+    Viewers print a number beside its outline: it stands with the last of its lines.
+    """
     how, model = codes.quantity(measurement.name, measurement.unit), result.model
     side = codes.structure(measurement.region) if measurement.region else None
     lines = [tuple((round(x, 2), round(y, 2)) for x, y in line) for line in measurement.lines]
@@ -248,7 +250,7 @@ def _measurement_groups(source: Instance, result: ModelResult, measurement: Meas
         tracking_uid=finding_uid(source, model, measurement.name, measurement.region),
         source=source.uid,
         model=model,
-        outline=lines[0] if len(lines) == 1 else whole(source),
+        outline=lines[-1] if lines else whole(source),
         site=(side.site or side.kind) if side else None,
         laterality=side.laterality if side else None,
         numbers=(_stated(measurement, source),),

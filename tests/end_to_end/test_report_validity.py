@@ -110,7 +110,7 @@ def test_dcmqi_reads_the_findings_of_each_class(report_class, tmp_path, checked)
     }
     assert ("Right lung", "Area", "12346", "mm2") in numbers
     assert ("Cardiothoracic ratio", "Cardiothoracic ratio", "0.488", "1") in numbers
-    assert ("Pneumothorax: present", "Probability", "81.2", "%") in numbers
+    assert ("Pneumothorax: present", "Probability of pneumothorax", "81.2", "%") in numbers
     assert all(group["measurementAlgorithmIdentification"]["AlgorithmVersion"] for group in groups)
     (judged,) = (group for group in groups if group["TrackingIdentifier"] == "Pneumothorax: present")
     said = [(one["conceptCode"]["CodeMeaning"], one["conceptValue"]) for one in judged["qualitativeEvaluations"]]
@@ -121,7 +121,7 @@ def test_dcmtk_prints_a_number_with_its_name(tmp_path, checked):
     """A percentage alone says nothing; DCMTK leaves names out of what is continuous text."""
     made = case(tmp_path)
     page = str(checked(checkers.dsr2html, kept(tmp_path, _report(made, made.full_study(), ReportClass.ENHANCED))))
-    for name in ("Probability", "Cardiothoracic ratio", "Area as share of the hemithorax"):
+    for name in ("Probability of pneumothorax", "Cardiothoracic ratio", "Area as share of the hemithorax"):
         assert f"<b>{name}:</b>" in page
     assert page.index("Pneumothorax: present") < page.index("indeterminate") < page.index("Pneumothorax: absent")
 

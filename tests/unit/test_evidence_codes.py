@@ -49,6 +49,12 @@ def test_every_private_code_has_one_meaning():
     assert all(len(said) == 1 for said in meanings.values())
 
 
+def test_every_finding_has_a_probability_of_its_own():
+    """A viewer prints a number's name alone."""
+    named = {codes.probability(name).concept for name in codes.ABNORMALITIES}
+    assert len(named) == len(codes.ABNORMALITIES)
+
+
 def test_standard_codes_are_those_of_the_standard():
     """The codes that pydicom's dictionary of PS3.16 knows, with its meanings."""
     known = {

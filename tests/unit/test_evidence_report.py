@@ -114,18 +114,19 @@ def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made):
 
 
 def test_numbers_are_rounded_text_with_their_units(made):
-    """The same text on every machine; the area stands with the segment, not with the box around it."""
+    """The same text on every machine; the area stands with the segment, not with the line around it."""
     groups = _groups(_read(made))
     stated = {(_title(group), *pair) for group in groups for pair in _numbers(group).items()}
     assert ("Cardiothoracic ratio", "Cardiothoracic ratio", ("0.488", "1")) in stated
     assert ("Right lung", "Area", ("12346", "mm2")) in stated
     assert ("Right-left asymmetry of lung area", "Right-left asymmetry of lung area", ("-0.012", "1")) in stated
-    boxed = [g for g in groups if _codes(g).get("Geometric purpose of region") and _title(g) == "Right lung"]
-    assert [_numbers(group) for group in boxed] == [{}]
+    outlined, segmented = (group for group in groups if _title(group) == "Right lung")
+    assert [item.ValueType for item in outlined.ContentSequence].count("SCOORD") == 1
+    assert (_numbers(outlined), _numbers(segmented)) == ({}, {"Area": ("12346", "mm2")})
 
 
 def test_the_lines_of_a_ratio_are_drawn(made):
-    """Two groups of two points each, where the model laid them."""
+    """Two groups of two points each, where the model laid them; the number stands beside the thorax's."""
     drawn = {
         _title(group): list(item.GraphicData)
         for group in _groups(_read(made))
@@ -134,10 +135,11 @@ def test_the_lines_of_a_ratio_are_drawn(made):
     }
     assert drawn["Transverse cardiac diameter"] == pytest.approx([100, 200, 300.12, 200])
     assert drawn["Transverse thoracic diameter"] == pytest.approx([50, 250, 450, 250])
+    assert drawn["Cardiothoracic ratio"] == drawn["Transverse thoracic diameter"]
 
 
 def test_a_box_is_a_closed_polyline_in_corner_coordinates(made):
-    """Top left, top right, bottom right, bottom left, top left; a region's box touches its outermost pixels."""
+    """Top left, top right, bottom right, bottom left, top left."""
     boxes = {
         _title(group): np.array(item.GraphicData).reshape(-1, 2)
         for group in _groups(_read(made))
@@ -145,18 +147,28 @@ def test_a_box_is_a_closed_polyline_in_corner_coordinates(made):
         if item.ValueType == "SCOORD"
     }
     assert boxes["Lung opacity 1"].tolist() == [[10.5, 20], [60, 20], [60, 80], [10.5, 80], [10.5, 20]]
-    rows, columns = np.nonzero(made.masks()["heart"])
-    assert boxes["Heart"][0].tolist() == [columns.min(), rows.min()]
-    assert boxes["Heart"][2].tolist() == [columns.max() + 1, rows.max() + 1]
-    whole = boxes["Cardiothoracic ratio"]
+    whole = boxes["Pneumothorax: absent"]
     assert whole[2].tolist() == [made.source.facts.columns, made.source.facts.rows]
+
+
+def test_an_organ_is_outlined_and_not_boxed(made):
+    """A reader takes a box for a lesion, and OHIF makes a rectangle with an area of its own of five points."""
+    (outlined, _) = (group for group in _groups(_read(made)) if _title(group) == "Heart")
+    (line,) = (item for item in outlined.ContentSequence if item.ValueType == "SCOORD")
+    points = np.array(line.GraphicData).reshape(-1, 2)
+    rows, columns = np.nonzero(made.masks()["heart"])
+    assert points.min(axis=0).tolist() == [columns.min(), rows.min()]
+    assert points.max(axis=0).tolist() == [columns.max() + 1, rows.max() + 1]
+    assert points[0].tolist() == points[-1].tolist()
+    assert 50 < len(points) < 120
+    assert "Geometric purpose of region" not in _codes(outlined)
 
 
 def test_findings_state_probability_operating_point_and_judgment(made):
     """Finding is said of what is present only; what is absent is judged, not found."""
     groups = {_title(group): group for group in _groups(_read(made))}
     absent, present = groups["Pneumothorax: absent"], groups["Lung opacity: present"]
-    assert _numbers(absent) == {"Probability": ("1.0", "%"), "Threshold Value": ("50.0", "%")}
+    assert _numbers(absent) == {"Probability of pneumothorax": ("1.0", "%"), "Threshold Value": ("50.0", "%")}
     assert _codes(absent)["Pneumothorax"] == "Absent"
     assert "Finding" not in _codes(absent)
     assert _codes(present)["Opacity"] == "Present"
@@ -182,7 +194,7 @@ def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made):
     )
     (group,) = _groups(_read(made, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
     assert _numbers(group) == {
-        "Probability": ("67.0", "%"),
+        "Probability of lung opacity": ("67.0", "%"),
         "Absent below this probability": ("48.0", "%"),
         "Present from this probability on": ("91.5", "%"),
     }
@@ -194,7 +206,7 @@ def test_without_a_band_the_point_is_stated_that_decided(made, band):
     """A band of one point is that point."""
     finding = Finding(name="lung_opacity", presence=Presence.PRESENT, probability=0.67, operating_point=0.49, band=band)
     (group,) = _groups(_read(made, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
-    assert _numbers(group) == {"Probability": ("67.0", "%"), "Threshold Value": ("49.0", "%")}
+    assert _numbers(group) == {"Probability of lung opacity": ("67.0", "%"), "Threshold Value": ("49.0", "%")}
 
 
 def test_absence_is_said_and_a_structure_not_found_is_not_called_absent(made):
@@ -410,7 +422,7 @@ def test_a_box_of_what_is_only_suspected_is_no_finding(made):
     groups = _full(made)
     for title, probability in (("Lung opacity 1", "90.0"), ("Lung opacity 2", "40.0")):
         (box,) = groups[f"{title}: indeterminate"]
-        assert _numbers(box) == {"Probability": (probability, "%")}
+        assert _numbers(box) == {"Probability of lung opacity": (probability, "%")}
         assert _codes(box)["Opacity"] == "Indeterminate"
         assert "Finding" not in _codes(box)
 
