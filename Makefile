@@ -29,7 +29,7 @@ lint: $(STAMP) ## style, types, and the layers of the architecture
 	$(BIN)/lint-imports --no-logo
 
 conformance: $(STAMP) ## write docs/conformance.md from the tables that the program runs on
-	$(BIN)/cxrnode conformance > docs/conformance.md
+	@page="$$($(BIN)/cxrnode conformance)" && printf '%s\n' "$$page" > docs/conformance.md
 
 bench: $(STAMP) ## what each model costs beside its bare network; ARGS="--out DIR" keeps the tables
 	$(BIN)/python -m benchmarks.models $(ARGS)

@@ -30,8 +30,7 @@ _LONGEST = 100
 _SEVERAL = 3
 """More values than these are not listed: what is said depends on the study."""
 _EITHER = 2
-_ENUMERATED = frozenset({"CS", "US"})
-"""A value that is one of two is worth listing where it is of such a kind."""
+"""An enumerated value (CS) that is one of two is worth listing."""
 _OF_THE_MOMENT = frozenset(
     {"SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "PresentationCreationDate", "PresentationCreationTime"}
 )
@@ -131,9 +130,7 @@ def _row(path: Path, type_: str, objects: Sequence[_Object]) -> Row:
     presence, source = _presence(path, objects), _source(path, texts, objects)
     if presence == "EMPTY" or (source != "SRC" and texts <= {_ITEMS, ""}):
         source = ""
-    listed = source == "FIXED" or (
-        source == "AUTO" and len(texts) == _EITHER and dictionary_VR(path[-1]) in _ENUMERATED
-    )
+    listed = source == "FIXED" or (source == "AUTO" and len(texts) == _EITHER and dictionary_VR(path[-1]) == "CS")
     value = ", ".join(_shown(text) for text in sorted(texts)) if listed else ""
     return Row(path=path, type=type_, presence=presence, source=source, value=value)
 

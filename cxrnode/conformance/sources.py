@@ -72,8 +72,9 @@ def bare_header() -> Dataset:
 
 
 def header_with_tables() -> Dataset:
-    """Give a header whose gray values go through tables, behind a round shutter."""
+    """Give a header whose gray values go through tables, behind a round shutter, on pixels that are not square."""
     held = _header((*_NEEDED, *_TABLES))
+    held.PixelSpacing = ["0.2", "0.1"]
     held.ShutterShape, held.CenterOfCircularShutter, held.RadiusOfCircularShutter = "CIRCULAR", [32, 32], 30
     return held
 
@@ -91,7 +92,13 @@ def instance_of(header: Dataset, sop_class_uid: str, *names: str) -> Instance:
         series_uid=SeriesUID(header.SeriesInstanceUID),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         patient=Patient(),
-        facts=ImageFacts(sop_class_uid=sop_class_uid, modality="DX", rows=header.Rows, columns=header.Columns),
+        facts=ImageFacts(
+            sop_class_uid=sop_class_uid,
+            modality="DX",
+            rows=header.Rows,
+            columns=header.Columns,
+            spacing=tuple(float(side) for side in header.get("PixelSpacing") or ()),
+        ),
         header_digest="",
         pixel_digest="",
         bytes_digest="",

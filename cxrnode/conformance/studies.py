@@ -59,11 +59,13 @@ def full_study(analysed: Instance, refused: Instance) -> StudyResult:
 
 
 def plain_study(analysed: Instance) -> StudyResult:
-    """State one finding with its outline."""
+    """State one finding with its outline, and another as a doubtful box."""
     model = _model("other", "2")
     found = Finding(name="pneumothorax", presence=Presence.PRESENT, probability=0.7, operating_point=0.5)
     region = _region("left_pneumothorax", analysed, model, top=2, left=2)
-    result = ModelResult(model=model, regions=(region,), findings=(found,))
+    box = Box(label="viral_pneumonia", probability=0.3, left=30, top=30, right=50, bottom=50)
+    doubtful = Finding(name="viral_pneumonia", presence=Presence.INDETERMINATE, probability=0.3, boxes=(box,))
+    result = ModelResult(model=model, regions=(region,), findings=(found, doubtful))
     image = ImageResult(source=analysed, view=View.PA, results=(result,))
     return StudyResult(study_uid=analysed.study_uid, images=(image,))
 
