@@ -1,7 +1,7 @@
 """The composer that the line uses: it implements ports.Composer.
 
-Hides DICOM. Promises the same bytes for the same arguments, in this process and in any other, and that highdicom is
-loaded when it is first needed: the node's port opens before.
+Hides DICOM. Promises the same bytes for the same arguments, in this process and in any other, and that what writes an
+object is loaded when it is first needed: the node's port opens before.
 """
 
 from __future__ import annotations

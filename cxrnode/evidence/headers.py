@@ -175,23 +175,6 @@ def _can_be_read(holder: Dataset, tag: BaseTag) -> bool:
         return False
 
 
-def stand_in(source: Instance) -> Dataset:
-    """Give highdicom an image of the same identity that holds no patient data, no frame of reference and 8 by 8 pixels.
-
-    highdicom logs names that it finds odd, converts dates, and wants a position of whatever has a frame of reference.
-    """
-    image = Dataset()
-    image.SOPClassUID = source.description.sop_class_uid
-    image.SOPInstanceUID = source.uid
-    image.StudyInstanceUID = source.study_uid
-    image.SeriesInstanceUID = source.description.series_uid
-    image.Modality = source.facts.modality or "OT"
-    image.Rows = image.Columns = 8
-    for keyword in _EMPTY_IF_MISSING:
-        setattr(image, keyword, None)
-    return image
-
-
 def copy_patient_and_study(header: Dataset, target: Dataset, timezone_offset: str) -> None:
     """Put the source's patient, study and character set into `target`, byte for byte; type 2 is empty where missing.
 

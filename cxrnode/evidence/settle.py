@@ -1,7 +1,7 @@
 """Takes the clock and chance out of what was built, and proves that none is left (law 4).
 
-Hides which attributes a toolkit (highdicom) fills from `datetime.now()` or a random UID. Promises that every date,
-time and UID that stands in a settled object is one that we gave it.
+Hides which attributes state a moment or a dimension. Promises that every date, time and UID that stands in a settled
+object is one that we gave it, whatever built it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,10 @@ _OF_CLOCK_OR_CHANCE = frozenset({"DA", "TM", "DT", "UI"})
 
 
 def settle(built: Dataset, moment: tuple[str, str]) -> None:
-    """Overwrite every attribute of `built` that came from the clock or from chance; `moment` is its date and time.
+    """Write the moment and the dimensions of `built`; `moment` is its date and time.
 
-    Instance Creation Date and Time would be the wall clock's (type 3, left out), and so would be the contribution of
-    highdicom in the Contributing Equipment Sequence (type 3, left out).
+    Instance Creation Date and Time would be the wall clock's: they are type 3 and never written.
     """
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
-        if keyword in built:
-            delattr(built, keyword)
     built.ContentDate, built.ContentTime = moment
     built.SeriesDate, built.SeriesTime = moment
     dimensions = derived_uid("dimensions", str(built.SOPInstanceUID))
