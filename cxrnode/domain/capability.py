@@ -55,7 +55,7 @@ REPORT_CLASSES: Mapping[ReportClass, str] = {
     ReportClass.COMPREHENSIVE: "1.2.840.10008.5.1.4.1.1.88.33",
     ReportClass.ENHANCED: "1.2.840.10008.5.1.4.1.1.88.22",
 }
-"""SOP class of each, in the order in which they are offered (docs/decisions/0008): IHE AI Results asks for the first."""
+"""SOP class of each, in the order in which they are offered (docs/decisions/0008); IHE AIR asks for the first."""
 
 CLASSES: Mapping[Kind, str] = {
     Kind.SEG: SEGMENTATION,
