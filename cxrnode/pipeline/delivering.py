@@ -45,7 +45,8 @@ class Delivering:
         wanted = self._without_declined(destination, deliveries, now) if deliveries else []
         if wanted:
             sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in wanted])
-            for result in sent:
+            # What is there is marked first: a refusal withdraws whatever else of its job is not known to be there.
+            for result in sorted(sent, key=lambda result: result.error is not None):
                 self._mark(destination, result)
         return len(deliveries)
 

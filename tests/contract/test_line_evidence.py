@@ -104,6 +104,10 @@ def test_a_destination_that_agrees_and_then_refuses_is_believed_the_refusal(make
     assert {"GSPS", "SR"} <= set(_kinds(bench)) and "SEG" not in _kinds(bench)
     assert "takes no Segmentation" in " ".join(_fallbacks(bench)["pacs"])
     assert DeliveryState.PARKED not in _states(bench)
+    there = {one["uid"] for one in _held(bench)}
+    evidence = bench.ledger.evidence_of(bench.jobs()[0].study_uid)
+    known = {one.sop_instance_uid: way.state for one in evidence for way in one.deliveries}
+    assert {known[uid] for uid in there} == {DeliveryState.COMMITTED}
 
 
 def test_a_destination_that_takes_nothing_leaves_the_report_to_an_operator(make):
