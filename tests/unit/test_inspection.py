@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 
 from cxrnode.domain.capability import REPORT_CLASSES, Kind, ReportClass
 from cxrnode.domain.delivery import Geometry
-from cxrnode.evidence import headers
+from cxrnode.evidence import codes, headers
 from cxrnode.evidence.inspection import Inspected, inspect
 from cxrnode.evidence.inspection.carried import PATIENT_AND_STUDY
 from cxrnode.evidence.inspection.inspector import LINES
+from cxrnode.evidence.inspection.sides import _side_in
 from tests.evidence_cases import case, instance_of
 from tests.inspecting import judged_of, made, made_of, study_of
 
@@ -202,3 +203,18 @@ def test_a_folder_of_sources_may_lack_one(tmp_path):
     everything = made(tmp_path)
     first: Path = everything.sources[1]
     assert inspect(everything.study, everything.objects, {1: first}) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        ("Right lung", codes.RIGHT.value),
+        ("Pneumothorax, left: indeterminate", codes.LEFT.value),
+        ("Right-left asymmetry of lung area", ""),
+        ("Pneumothorax by left_lung_net: present", ""),
+        ("right and left", ""),
+    ],
+)
+def test_a_side_is_a_word_of_its_own(text, side):
+    """Neither an asymmetry nor the name of a model names one."""
+    assert _side_in(text) == side

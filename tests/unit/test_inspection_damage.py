@@ -261,7 +261,9 @@ DAMAGES = {
     "another modality": Damage(Kind.GSPS, _put("Modality", "OT"), "Modality: not PR"),
     "no outlines": Damage(Kind.GSPS, _drop("GraphicLayerSequence"), "GraphicLayerSequence: missing (type 1, PS3.3"),
     "a date that is none": Damage(Kind.SR, _put("ContentDate", "20261399"), "ContentDate: not a DA"),
-    "a number that is none": Damage(Kind.SR, _number("PROBPNEUMOTHORAX", "1.00000000000000000000"), "NumericValue: not a DS"),
+    "a number that is none": Damage(
+        Kind.SR, _number("PROBPNEUMOTHORAX", "1.00000000000000000000"), "NumericValue: not a DS"
+    ),
     "a code that is too long": Damage(Kind.SEG, _put("ContentLabel", "A" * 17), "ContentLabel: not a CS"),
     "a UID of letters": Damage(Kind.SEG, _put("SegmentSequence", 0, "TrackingUID", "1.2.x"), "TrackingUID: not a UI"),
     "a letter that is not ASCII": Damage(Kind.SEG, _put("SeriesDescription", "Lünge"), "SeriesDescription: not a LO"),
@@ -275,7 +277,9 @@ DAMAGES = {
     "a frame and a segment": Damage(Kind.SR, _frame_and_segment, "beside a frame (PS3.3 C.18.4.1)"),
     "no unit": Damage(
         Kind.SR,
-        lambda d: delattr(_named(d, "PROBPNEUMOTHORAX", "NUM").MeasuredValueSequence[0], "MeasurementUnitsCodeSequence"),
+        lambda d: delattr(
+            _named(d, "PROBPNEUMOTHORAX", "NUM").MeasuredValueSequence[0], "MeasurementUnitsCodeSequence"
+        ),
         "MeasurementUnitsCodeSequence: missing",
     ),
     "an unknown value type": Damage(
@@ -350,7 +354,9 @@ DAMAGES = {
     "another unit": Damage(Kind.SR, _other_unit, "not in a unit of this concept"),
     # What the models said, and the words for it.
     "another verdict": Damage(Kind.SR, _other_verdict, "not the verdict of the result on pneumothorax"),
-    "another probability": Damage(Kind.SR, _number("PROBPNEUMOTHORAX", "33.3"), "not the probability of the result on pneumo"),
+    "another probability": Damage(
+        Kind.SR, _number("PROBPNEUMOTHORAX", "33.3"), "not the probability of the result on pneumo"
+    ),
     "a finding left out": Damage(Kind.SR, _left_out, "says nothing of abnormal_chest by classifier"),
     "a box moved within the image": Damage(Kind.SR, _moved("Lung opacity 1", 1), "box 1 of lung_opacity by opacity"),
     "another structure": Damage(

@@ -18,6 +18,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+_PADDED = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+)
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "I"}
 
 
@@ -32,7 +35,7 @@ class Element:
     @property
     def empty(self) -> bool:
         """Whether it has no value: nothing, or nothing but the padding of a text."""
-        return not self.items and not (self.value if self.vr in _BINARY else self.value.strip(b" \0"))
+        return not self.items and not (self.value.strip(b" \0") if self.vr in _PADDED else self.value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,7 +53,8 @@ def unequal(groups: Sequence[Group], planes: Sequence[Plane]) -> Iterator[str]:
 
 def _side_in(text: str) -> str:
     """Give the code of the one side that a text names; empty where it names none, or both."""
-    words = {_WORDS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS}
+    # A word with a hyphen or an underscore is a name: of an asymmetry, or of a model.
+    words = {_WORDS[word] for word in re.findall(r"[\w-]+", text.lower()) if word in _WORDS}
     return words.pop() if len(words) == 1 else ""
 
 
