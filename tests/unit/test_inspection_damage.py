@@ -238,6 +238,8 @@ def _two_of_it(dataset: Dataset) -> None:
     kind.append(copy.deepcopy(kind[0]))
 
 
+_PROBABILITY = "PROBPNEUMOTHORAX"
+
 DAMAGES = {
     # Required attributes, by type, and values (rule 1).
     "type 1 missing": Damage(Kind.SEG, _drop("SegmentationType"), "SegmentationType: missing (type 1, PS3.3 C.8.20.2)"),
@@ -261,9 +263,7 @@ DAMAGES = {
     "another modality": Damage(Kind.GSPS, _put("Modality", "OT"), "Modality: not PR"),
     "no outlines": Damage(Kind.GSPS, _drop("GraphicLayerSequence"), "GraphicLayerSequence: missing (type 1, PS3.3"),
     "a date that is none": Damage(Kind.SR, _put("ContentDate", "20261399"), "ContentDate: not a DA"),
-    "a number that is none": Damage(
-        Kind.SR, _number("PROBPNEUMOTHORAX", "1.00000000000000000000"), "NumericValue: not a DS"
-    ),
+    "a number that is none": Damage(Kind.SR, _number(_PROBABILITY, "1.00000000000000000000"), "NumericValue: not a DS"),
     "a code that is too long": Damage(Kind.SEG, _put("ContentLabel", "A" * 17), "ContentLabel: not a CS"),
     "a UID of letters": Damage(Kind.SEG, _put("SegmentSequence", 0, "TrackingUID", "1.2.x"), "TrackingUID: not a UI"),
     "a letter that is not ASCII": Damage(Kind.SEG, _put("SeriesDescription", "Lünge"), "SeriesDescription: not a LO"),
@@ -277,9 +277,7 @@ DAMAGES = {
     "a frame and a segment": Damage(Kind.SR, _frame_and_segment, "beside a frame (PS3.3 C.18.4.1)"),
     "no unit": Damage(
         Kind.SR,
-        lambda d: delattr(
-            _named(d, "PROBPNEUMOTHORAX", "NUM").MeasuredValueSequence[0], "MeasurementUnitsCodeSequence"
-        ),
+        lambda d: delattr(_named(d, _PROBABILITY, "NUM").MeasuredValueSequence[0], "MeasurementUnitsCodeSequence"),
         "MeasurementUnitsCodeSequence: missing",
     ),
     "an unknown value type": Damage(
@@ -351,11 +349,14 @@ DAMAGES = {
     "half of the plane groups": Damage(
         Kind.SEG, _drop("SharedFunctionalGroupsSequence", 0, "PlaneOrientationSequence"), "without the other plane"
     ),
+    "a frame without its position": Damage(
+        Kind.SEG, _drop("PerFrameFunctionalGroupsSequence", 1, "PlanePositionSequence"), "without the other plane"
+    ),
     "another unit": Damage(Kind.SR, _other_unit, "not in a unit of this concept"),
     # What the models said, and the words for it.
     "another verdict": Damage(Kind.SR, _other_verdict, "not the verdict of the result on pneumothorax"),
     "another probability": Damage(
-        Kind.SR, _number("PROBPNEUMOTHORAX", "33.3"), "not the probability of the result on pneumo"
+        Kind.SR, _number(_PROBABILITY, "33.3"), "not the probability of the result on pneumo"
     ),
     "a finding left out": Damage(Kind.SR, _left_out, "says nothing of abnormal_chest by classifier"),
     "a box moved within the image": Damage(Kind.SR, _moved("Lung opacity 1", 1), "box 1 of lung_opacity by opacity"),
@@ -410,6 +411,9 @@ DAMAGES = {
     "another revision": Damage(Kind.SR, _put("InstanceNumber", "4"), "InstanceNumber: not the revision 1"),
     "a capture of nothing": Damage(Kind.SC, _drop("SourceImageSequence"), "SourceImageSequence: missing"),
     "a capture like a radiograph": Damage(Kind.SC, _put("ImageType", ["ORIGINAL", "PRIMARY"]), "ImageType: not"),
+    "a document without a title": Damage(
+        Kind.PDF, _drop("ConceptNameCodeSequence", 0, "CodeValue"), "ConceptNameCodeSequence[1].CodeValue: missing"
+    ),
     "no PDF": Damage(Kind.PDF, _put("EncapsulatedDocument", b"<html>"), "EncapsulatedDocument: no PDF"),
 }
 

@@ -53,7 +53,8 @@ PDF = module(
     must("BurnedInAnnotation", "YES", "NO"),
     must("SourceInstanceSequence", within=(*INSTANCE, PURPOSE)),
     may_be_empty("DocumentTitle"),
-    may_be_empty("ConceptNameCodeSequence"),
+    # Type 2 there; ours has a title in codes, too.
+    must("ConceptNameCodeSequence", within=CODE, single=True),
     must("MIMETypeOfEncapsulatedDocument", "application/pdf"),
     must("EncapsulatedDocument"),
 )

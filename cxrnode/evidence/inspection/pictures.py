@@ -36,10 +36,12 @@ def misdrawn(kind: Kind, root: Item, source: str, places: Mapping[str, Place]) -
 
 def _planes_at_fault(root: Item, place: Place | None) -> Iterator[str]:
     """A segmentation has all of the plane groups or none, and its pixels are as large as the image's."""
-    groups = [item for keyword in _GROUPS for item in root.items(keyword)]
-    there = [keyword for keyword in _PLANE if any(keyword in group for group in groups)]
-    if there and there != [*_PLANE]:
-        yield f"{' and '.join(there)}: without the other plane groups"
+    shared, frames = (root.items(keyword) for keyword in _GROUPS)
+    groups = [*shared, *frames]
+    for number, frame in enumerate(frames, 1):
+        there = [keyword for keyword in _PLANE if any(keyword in group for group in (*shared, frame))]
+        if there and there != [*_PLANE]:
+            yield f"PerFrameFunctionalGroupsSequence[{number}]: {', '.join(there)} without the other plane groups"
     for measures in (item for group in groups for item in group.items("PixelMeasuresSequence")):
         # Where nothing is known 1 mm is what viewers take anyway.
         if place and measures.numbers("PixelSpacing") != (place.spacing or (1.0, 1.0)):
