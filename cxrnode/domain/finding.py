@@ -191,6 +191,11 @@ class ImageResult:
     """Models that failed on it: (model name, code of REASONS)."""
     caveats: tuple[str, ...] = ()
 
+    @property
+    def models(self) -> tuple[ModelIdentity, ...]:
+        """Every model that its statements are made with, once each."""
+        return tuple(dict.fromkeys(model for one in self.results for model in (one.model, *one.leaning_on)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedImage:
@@ -219,6 +224,11 @@ class StudyResult:
     """How many reports of this line there are with this one."""
     retraction: str = ""
     retracted: tuple[Instance, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelIdentity, ...]:
+        """Every model that its statements are made with, once each."""
+        return tuple(dict.fromkeys(model for image in self.images for model in image.models))
 
     @property
     def sources(self) -> tuple[Instance, ...]:

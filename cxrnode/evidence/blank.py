@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from cxrnode.domain.finding import ModelIdentity
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.evidence import headers, settle
+from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.identity import Author
 
 
@@ -41,12 +43,21 @@ def blank(author: Author, sop_class_uid: str, uid: str, study_uid: str, series: 
 
 
 def finish(
-    built: Dataset, author: Author, header: Dataset, moment: tuple[str, str], given_uids: Collection[str]
+    built: Dataset,
+    author: Author,
+    header: Dataset,
+    moment: tuple[str, str],
+    given_uids: Collection[str],
+    models: Collection[ModelIdentity] = (),
 ) -> Dataset:
-    """Settle an object, prove it, and put the patient and study of `header` in; `given_uids` are all it refers to."""
+    """Settle an object, prove it, and put the patient and study of `header` in; `given_uids` are all it refers to.
+
+    `models`: what its statements are made with.
+    """
     settle.settle(built, moment)
+    add_algorithms(built, models)
     own = {str(built.SOPInstanceUID), str(built.SeriesInstanceUID), str(built.StudyInstanceUID)}
-    settle.prove_settled(built, moment, {*own, *given_uids})
+    settle.prove_settled(built, moment, {*own, *given_uids, *(model_uid(model) for model in models)})
     headers.copy_patient_and_study(header, built, author.timezone_offset)
     return built
 

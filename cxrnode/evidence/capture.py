@@ -42,7 +42,7 @@ def compose_capture(author: Author, image: ImageResult, header: Dataset, preview
     built = blank(author, CLASSES[Kind.SC], uid, source.study_uid, series)
     _describe(built, author, image, header)
     _put_pixels(built, painted(preview, drawing_of(image), [_head(author, image)]))
-    finish(built, author, header, headers.moment_of(header), {source.uid})
+    finish(built, author, header, headers.moment_of(header), {source.uid}, image.models)
     return built
 
 

@@ -22,7 +22,7 @@ from cxrnode.domain.capability import ENCAPSULATED_PDF
 from cxrnode.domain.finding import StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.evidence import blank, headers
-from cxrnode.evidence.identity import FORMAT, Author, content_of, series_uid
+from cxrnode.evidence.identity import FORMAT, Author, content_of, models_in, series_uid
 from cxrnode.evidence.items import code_item, data_set, reference
 from cxrnode.evidence.layout import Sheet, Style, laid_out
 from cxrnode.evidence.page import Page, page_of
@@ -43,8 +43,8 @@ _SHEET = Sheet(width=A4[0], height=A4[1], margin=56.0, text=10.0)
 def document_uid(author: Author, study: StudyResult) -> str:
     """Give the SOP Instance UID of the document: of the words on it, their images, and what draws them."""
     sources = [content_of(source) for source in study.sources]
-    page = asdict(page_of(study))
-    return derived_uid("PDF", FORMAT, asdict(author), study.study_uid, sources, page, reportlab.__version__)
+    stated = [asdict(page_of(study)), models_in(study)]
+    return derived_uid("PDF", FORMAT, asdict(author), study.study_uid, sources, stated, reportlab.__version__)
 
 
 def compose_document(author: Author, study: StudyResult, all_headers: Mapping[int, Dataset]) -> Dataset:
@@ -55,7 +55,7 @@ def compose_document(author: Author, study: StudyResult, all_headers: Mapping[in
     built = blank.blank(author, ENCAPSULATED_PDF, uid, study.study_uid, series)
     built.update(_document(page, study, pdf(page, blank.written_by(author), moment)))
     given = {source.uid for source in study.sources}
-    return blank.finish(built, author, all_headers[study.sources[0].row], moment, given)
+    return blank.finish(built, author, all_headers[study.sources[0].row], moment, given, study.models)
 
 
 def _document(page: Page, study: StudyResult, content: bytes) -> Dataset:

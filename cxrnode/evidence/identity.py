@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import ImageResult, ModelIdentity, ModelResult
+from cxrnode.domain.finding import ImageResult, ModelIdentity, ModelResult, StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.study import Instance
 
-FORMAT = 5
+FORMAT = 6
 """Counts the versions of what our objects look like: a change of a byte for the same input must change this."""
 
 
@@ -37,9 +37,9 @@ def content_of(source: Instance) -> list[str]:
     return [source.uid, description.header_digest, description.pixel_digest]
 
 
-def models_in(image: ImageResult) -> list[dict[str, str]]:
-    """Say which models an image's result is made with: another digest or backend makes another object."""
-    return [asdict(model) for one in image.results for model in (one.model, *one.leaning_on)]
+def models_in(stated: ImageResult | StudyResult) -> list[dict[str, str]]:
+    """Say which models statements are made with: another digest or backend makes another object."""
+    return [asdict(model) for model in stated.models]
 
 
 def segmentation_uid(author: Author, source: Instance, result: ModelResult, geometry: Geometry) -> str:

@@ -20,7 +20,7 @@ from cxrnode.domain.reasons import RETRACTIONS
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.evidence import blank, codes, headers
-from cxrnode.evidence.identity import FORMAT, Author, content_of, series_uid
+from cxrnode.evidence.identity import FORMAT, Author, content_of, models_in, series_uid
 from cxrnode.evidence.items import code_item, data_set, hierarchy, reference
 from cxrnode.evidence.page import named_findings
 
@@ -70,7 +70,7 @@ def positive(study: StudyResult) -> tuple[ImageResult, ...]:
 
 def key_objects_uid(author: Author, study: StudyResult) -> str:
     """Give the SOP Instance UID of the selection. What is said of other images does not change it."""
-    selected = [content_of(image.source) for image in positive(study)]
+    selected = [[content_of(image.source), models_in(image)] for image in positive(study)]
     return derived_uid("KOS", FORMAT, asdict(author), study.study_uid, selected, _found(study))
 
 
@@ -83,7 +83,9 @@ def compose_key_objects(author: Author, study: StudyResult, all_headers: Mapping
     chosen = [(s.description.series_uid, s.description.sop_class_uid, s.uid) for s in sources]
     built.update(_selection(author, study.study_uid, OF_INTEREST, _found(study), chosen))
     moment = max(headers.moment_of(all_headers[source.row]) for source in sources)
-    return blank.finish(built, author, all_headers[sources[0].row], moment, _given(author, study.study_uid, chosen))
+    given = _given(author, study.study_uid, chosen)
+    models = dict.fromkeys(model for image in positive(study) for model in image.models)
+    return blank.finish(built, author, all_headers[sources[0].row], moment, given, tuple(models))
 
 
 def rejection_uid(author: Author, study_uid: str, source: Instance, rejected: Sequence[Rejected], code: str) -> str:

@@ -20,7 +20,7 @@ from cxrnode.domain.capability import SECONDARY_CAPTURE
 from cxrnode.domain.finding import StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.evidence import blank, headers
-from cxrnode.evidence.identity import FORMAT, Author, content_of, series_uid
+from cxrnode.evidence.identity import FORMAT, Author, content_of, models_in, series_uid
 from cxrnode.evidence.items import code_item, data_set, reference
 from cxrnode.evidence.layout import Placed, Sheet, Style, laid_out
 from cxrnode.evidence.page import page_of
@@ -37,7 +37,16 @@ _PROCESSED = Code("121322", "DCM", "Source image for image processing operation"
 def page_uids(author: Author, study: StudyResult) -> tuple[str, ...]:
     """Give the SOP Instance UIDs of the pages: of the words on them, their images, and what draws them."""
     sources = [content_of(source) for source in study.sources]
-    stated = ("PAGES", FORMAT, asdict(author), study.study_uid, sources, asdict(page_of(study)), PIL.__version__)
+    stated = (
+        "PAGES",
+        FORMAT,
+        asdict(author),
+        study.study_uid,
+        sources,
+        asdict(page_of(study)),
+        models_in(study),
+        PIL.__version__,
+    )
     return tuple(derived_uid(*stated, number) for number, _ in enumerate(_sheets(author, study), 1))
 
 
@@ -58,7 +67,7 @@ def compose_page(author: Author, study: StudyResult, all_headers: Mapping[int, D
     built.update(_described(study))
     built.update(_pixels(drawn(_sheets(author, study)[number - 1])))
     given = {source.uid for source in study.sources}
-    return blank.finish(built, author, all_headers[study.sources[0].row], moment, given)
+    return blank.finish(built, author, all_headers[study.sources[0].row], moment, given, study.models)
 
 
 def drawn(sheet: list[Placed]) -> NDArray[np.uint8]:

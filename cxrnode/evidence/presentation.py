@@ -46,7 +46,7 @@ def compose_presentation(author: Author, image: ImageResult, header: Dataset) ->
     built.GraphicLayerSequence = Sequence(graphics.layers(drawing))
     built.GraphicAnnotationSequence = Sequence(_referring(source, graphics.annotated(drawing)))
     _show(built, header)
-    finish(built, author, header, moment, {source.uid, source.description.series_uid})
+    finish(built, author, header, moment, {source.uid, source.description.series_uid}, image.models)
     # It has a moment of its own name; the other belongs to images and documents.
     del built.ContentDate, built.ContentTime
     return built

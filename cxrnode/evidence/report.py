@@ -15,7 +15,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from cxrnode.domain.capability import REPORT_CLASSES, SEGMENTATION, ReportClass
-from cxrnode.domain.finding import ModelIdentity, StudyResult
+from cxrnode.domain.finding import StudyResult
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
@@ -23,7 +23,7 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import codes, headers, settle
 from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.content import Frame, report_tree
-from cxrnode.evidence.identity import FORMAT, Author, content_of, region_uid, series_uid
+from cxrnode.evidence.identity import FORMAT, Author, content_of, models_in, region_uid, series_uid
 from cxrnode.evidence.items import data_set, hierarchy
 from cxrnode.evidence.statements import Group, Note
 from cxrnode.evidence.stating import groups_of, notes_of
@@ -68,7 +68,7 @@ def _uid_of(
         [content_of(source) for source in sources_of(study)],
         [asdict(group) for group in groups],
         [asdict(note) for note in notes],
-        [asdict(model) for model in _models(study)],
+        models_in(study),
         {source: [*uids] for source, uids in segmentations.items() if uids},
     )
 
@@ -115,9 +115,8 @@ def compose_report(
     built = _document(author, study, uid, tree, report_class)
     _list_references(built, study, _instances(sources, segs))
     settle.settle(built, moment)
-    models = _models(study)
-    add_algorithms(built, models)
-    own = {uid, series_uid(uid), author.device_uid, *(model_uid(model) for model in models)}
+    add_algorithms(built, study.models)
+    own = {uid, series_uid(uid), author.device_uid, *(model_uid(model) for model in study.models)}
     tracked = {group.tracking_uid for group in groups}
     settle.prove_settled(built, moment, {*own, *tracked, *_referenced(study, sources, segs)})
     headers.copy_patient_and_study(all_headers[sources[0].row], built, author.timezone_offset)
@@ -166,12 +165,6 @@ def _private_scheme() -> Dataset:
         CodingSchemeUID=codes.PRIVATE_SCHEME_UID,
         CodingSchemeResponsibleOrganization=OWN_MANUFACTURER,
     )
-
-
-def _models(study: StudyResult) -> list[ModelIdentity]:
-    """Give every model whose answer is in the report, once each."""
-    results = [result for image in study.images for result in image.results]
-    return [*dict.fromkeys(model for result in results for model in (result.model, *result.leaning_on))]
 
 
 def _instances(sources: Sequence[Instance], segs: Sequence[str]) -> list[_Reference]:

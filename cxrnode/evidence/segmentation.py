@@ -23,6 +23,7 @@ from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import headers, settle
+from cxrnode.evidence.algorithms import add_algorithms, model_uid
 from cxrnode.evidence.codes import INTENDED_USE, Structure, plain, structure
 from cxrnode.evidence.geometry import add_geometry
 from cxrnode.evidence.identity import Author, region_uid, segmentation_uid, series_uid
@@ -56,7 +57,10 @@ def compose_segmentation(
         put_pixels(built, planes)
     add_geometry(built, header, geometry)
     settle.settle(built, moment)
-    settle.prove_settled(built, moment, _given_uids(source, result.model, regions, uid))
+    models = (result.model, *result.leaning_on)
+    add_algorithms(built, models)
+    given = _given_uids(source, result.model, regions, uid) | {model_uid(model) for model in models}
+    settle.prove_settled(built, moment, given)
     _take_over(header, built, author)
     return built
 
