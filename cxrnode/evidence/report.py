@@ -35,11 +35,6 @@ _Reference = tuple[str, str, str]
 """Series Instance UID, SOP Class UID, SOP Instance UID."""
 
 
-def sources_of(study: StudyResult) -> list[Instance]:
-    """Give every image that the report speaks of, in the order of their UIDs."""
-    return [*study.sources]
-
-
 def report_uid(
     author: Author, study: StudyResult, segmentations: Mapping[str, Sequence[str]], report_class: ReportClass
 ) -> str:
@@ -65,17 +60,12 @@ def _uid_of(
         REPORT_CLASSES[report_class],
         study.study_uid,
         [study.predecessor, study.predecessor_class, study.revision, study.retraction],
-        [content_of(source) for source in sources_of(study)],
+        [content_of(source) for source in study.sources],
         [asdict(group) for group in groups],
         [asdict(note) for note in notes],
         models_in(study),
         {source: [*uids] for source, uids in segmentations.items() if uids},
     )
-
-
-def predecessor_of(report: Path) -> str:
-    """Give the SOP Instance UID in a kept report's Predecessor Documents Sequence, empty where it has none."""
-    return link_of(report).predecessor
 
 
 def link_of(report: Path) -> ReportLink:
@@ -104,7 +94,7 @@ def compose_report(
     report_class: ReportClass,
 ) -> Dataset:
     """Compose the SR, settled and complete. `all_headers` by row; `segmentations` as `report_uid` takes them."""
-    sources = sources_of(study)
+    sources = study.sources
     if not sources:
         raise NeedsOperator("a report of no image", operation="compose evidence", subject=study.study_uid)
     groups, notes = groups_of(study), notes_of(study)
