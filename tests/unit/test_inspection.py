@@ -121,6 +121,7 @@ def test_the_faults_of_a_source_are_not_ours(tmp_path):
     header.PatientName = "=".join(["^^^^^^^^^" * 3] * 2)
     header.StudyDate = "20261399"
     header.PatientSex = "Q"
+    header.LossyImageCompression = "01"
     header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "1.2.003.4"
     header.SpecificCharacterSet = "ISO IR 100"
     header.save_as(one.path)
@@ -218,3 +219,15 @@ def test_a_folder_of_sources_may_lack_one(tmp_path):
 def test_a_side_is_a_word_of_its_own(text, side):
     """Neither an asymmetry nor the name of a model names one."""
     assert _side_in(text) == side
+
+
+def test_a_film_that_says_only_that_it_was_compressed_with_loss_keeps_nothing_back(tmp_path):
+    """Real films state 01 without method and ratio, which nobody else can know."""
+    one = case(tmp_path)
+    film = pydicom.dcmread(one.path)
+    film.LossyImageCompression = "01"
+    film.save_as(one.path)
+    compressed = replace(one, source=instance_of(one.path))
+    everything = made_of(compressed, study_of(compressed), tmp_path)
+    assert "01" in {pydicom.dcmread(o.path).get("LossyImageCompression") for o in everything.objects}
+    assert everything.objections() == {}

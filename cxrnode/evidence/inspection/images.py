@@ -14,7 +14,8 @@ GENERAL_IMAGE = module(
     may_be_empty("InstanceNumber"),
     may_be_empty("PatientOrientation", when=has_none("ImageOrientationPatient")),
     optional("LossyImageCompression", "00", "01"),
-    must("LossyImageCompressionRatio", when=states("LossyImageCompression", "01")),
+    # Type 1C beside 01: the source's to state. Real films leave it out, and nobody else knows it.
+    optional("LossyImageCompressionRatio"),
     optional("SourceImageSequence", within=(*INSTANCE, PURPOSE)),
     optional("DerivationCodeSequence", within=CODE),
     optional("BurnedInAnnotation", "YES", "NO"),
@@ -82,7 +83,7 @@ SEGMENTATION_IMAGE = module(
     must("HighBit", "0", "7"),
     must("PixelRepresentation", "0"),
     must("LossyImageCompression", "00", "01"),
-    must("LossyImageCompressionMethod", when=states("LossyImageCompression", "01")),
+    optional("LossyImageCompressionMethod"),
     must("SegmentSequence", within=_SEGMENT),
 )
 _DERIVATION = optional(
