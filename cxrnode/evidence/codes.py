@@ -132,7 +132,7 @@ _DIAMETERS = (
     ("Transverse thoracic diameter", _private("THORDIAM", "Transverse thoracic diameter")),
 )
 _SHARE = _private("AREASHARE", "Area as share of the image")
-_HEMITHORAX_SHARE = _private("HEMITHORAXSHARE", "Area as share of the hemithorax")
+_HEMITHORAX_SHARE = _private("HEMITHORAXSHARE", "Pneumothorax, share of the hemithorax by area")
 _CARDIOTHORACIC_RATIO = _private("CTR", "Cardiothoracic ratio")
 
 PROBABILITY = Quantity(title="Probability", concept=Code("122157", "DCM", "Probability"), unit=PERCENT, decimals=1)
@@ -153,7 +153,7 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ),
     ("area", "%"): Quantity(title="Area as share of the image", concept=_SHARE, unit=PERCENT, decimals=2),
     ("hemithorax_share", "%"): Quantity(
-        title="Area as share of the hemithorax (lung and pneumothorax)",
+        title="Pneumothorax, share of the hemithorax (lung and pneumothorax) by area",
         concept=_HEMITHORAX_SHARE,
         unit=PERCENT,
         decimals=1,

@@ -121,7 +121,11 @@ def test_dcmtk_prints_a_number_with_its_name(tmp_path, checked):
     """A percentage alone says nothing; DCMTK leaves names out of what is continuous text."""
     made = case(tmp_path)
     page = str(checked(checkers.dsr2html, kept(tmp_path, _report(made, made.full_study(), ReportClass.ENHANCED))))
-    for name in ("Probability of pneumothorax", "Cardiothoracic ratio", "Area as share of the hemithorax"):
+    for name in (
+        "Probability of pneumothorax",
+        "Cardiothoracic ratio",
+        "Pneumothorax, share of the hemithorax by area",
+    ):
         assert f"<b>{name}:</b>" in page
     assert page.index("Pneumothorax: present") < page.index("indeterminate") < page.index("Pneumothorax: absent")
 

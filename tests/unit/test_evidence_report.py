@@ -409,7 +409,7 @@ def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_m
     assert _side(groups["Pneumothorax: present"][0]) == "Bilateral"
     outlined, segmented = groups["Pneumothorax, right"]
     assert (_side(outlined), _side(segmented)) == ("Right", "Right")
-    assert _numbers(segmented) == {"Area as share of the hemithorax": ("14.3", "%")}
+    assert _numbers(segmented) == {"Pneumothorax, share of the hemithorax by area": ("14.3", "%")}
     parameters = [i.TextValue for i in segmented.ContentSequence if _name(i) == "Algorithm Parameters"]
     assert parameters[-1] == f"with=lungs 0.1.0 {'ab' * 32}"
     assert "A share of areas on a projection, not of volumes" in [
