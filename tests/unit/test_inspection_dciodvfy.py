@@ -103,6 +103,7 @@ def test_the_real_one_finds_nothing_in_what_we_make_and_what_we_break(tmp_path):
     header["PatientID"]._value = "SENTINEL" * 12
     header.PatientName = "^" * 12
     header.StudyDate, header.PatientSex = "20261399", "Q"
+    header.LossyImageCompression = "01"
     header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "1.2.003.4"
     header.save_as(one.path)
     again = replace(one, source=instance_of(one.path))

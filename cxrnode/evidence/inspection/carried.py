@@ -38,7 +38,7 @@ _BESIDES = (
     "ReferringPhysicianIdentificationSequence",
     "RequestAttributesSequence",
 )
-_OF_THE_IMAGE = (
+OF_THE_IMAGE = (
     "PatientOrientation",
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
@@ -46,6 +46,7 @@ _OF_THE_IMAGE = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
+"""What a picture of the source is like: stated where the source states it."""
 
 _GROUPS = (0x0010, 0x0012, 0x0032, 0x0038)
 """Patient, clinical trial, study and visit."""
@@ -69,5 +70,5 @@ def _tags(*keywords: str) -> Iterator[int]:
 PATIENT_AND_STUDY = _Tags(_tags(*EMPTIED, *_BESIDES))
 """What another program is not to see."""
 
-CARRIED_OVER = _Tags(_tags(*EMPTIED, *_BESIDES, *_OF_THE_IMAGE))
+CARRIED_OVER = _Tags(_tags(*EMPTIED, *_BESIDES, *OF_THE_IMAGE))
 """What may hold what the source holds, well formed or not."""

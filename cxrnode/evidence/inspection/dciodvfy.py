@@ -18,7 +18,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from cxrnode.evidence.inspection.carried import EMPTIED, PATIENT_AND_STUDY
+from cxrnode.evidence.inspection.carried import EMPTIED, OF_THE_IMAGE, PATIENT_AND_STUDY
 
 SECONDS = 20.0
 """How long it may take; an object of ours takes it a hundredth of a second."""
@@ -42,9 +42,13 @@ def errors(program: str, path: Path, foreign_uids: Collection[str]) -> Iterator[
     """
     for line in _output(program, _anonymous(path)).splitlines():
         said = line.removeprefix("Error - ")
-        if said == line or said.startswith(_SUMMARY) or any(uid and uid in said for uid in foreign_uids):
-            continue
-        yield "dciodvfy: " + _QUOTED.sub(r"\1<...>", said)
+        if said != line and not said.startswith(_SUMMARY) and not _is_of_the_source(said, foreign_uids):
+            yield "dciodvfy: " + _QUOTED.sub(r"\1<...>", said)
+
+
+def _is_of_the_source(said: str, foreign_uids: Collection[str]) -> bool:
+    """Tell whether what is wrong is a UID of the source's, or a property of the image that it states, or does not."""
+    return any(uid in said for uid in foreign_uids) or any(f"=<{keyword}>" in said for keyword in OF_THE_IMAGE)
 
 
 def _output(program: str, file: bytes) -> str:
