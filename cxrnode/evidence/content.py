@@ -32,6 +32,8 @@ MODIFIER = "HAS CONCEPT MOD"
 INFERRED = "INFERRED FROM"
 SELECTED = "SELECTED FROM"
 
+_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
+_IMAGING_REPORT = Code("18748-4", "LN", "Diagnostic Imaging Report")  # CID 7000
 _MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 _IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # CID 100
@@ -60,7 +62,11 @@ def report_tree(
     notes: Sequence[Note],
     frames: Mapping[str, Frame],
 ) -> Dataset:
-    """Build the root container. `sources`: all images spoken of; `frames`: by tracking UID."""
+    """Build the root container. `sources`: all images spoken of; `frames`: by tracking UID.
+
+    Where nothing was measured it is no measurement report: OHIF opens an empty page for one without groups, but prints
+    what has another title.
+    """
     by_uid: dict[str, Instance] = {source.uid: source for source in sources}
     below = [*_context(author), _image_library(sources)]
     if groups:
@@ -71,7 +77,9 @@ def report_tree(
     said.append(_text(codes.INTENDED_USE_CONCEPT, codes.INTENDED_USE, CONTAINS))
     said += [_text(codes.COMMENT, note.text, CONTAINS, *_of(note, by_uid)) for note in notes]
     below.append(_container(_QUALITATIVE_EVALUATIONS, said))
-    return _container(Code("126000", "DCM", "Imaging Measurement Report"), below, relationship="", template="1500")
+    if groups:
+        return _container(_MEASUREMENT_REPORT, below, relationship="", template="1500")
+    return _container(_IMAGING_REPORT, below, relationship="")
 
 
 def _context(author: Author) -> Iterator[Dataset]:

@@ -114,11 +114,9 @@ def compose_report(
 
 
 def _series_description(study: StudyResult) -> str:
-    """Say which of several reports this is: each has a series of its own, and a viewer lists them by this text."""
-    said = ["cxrnode report"]
-    if study.revision > 1:
-        said.append(f"revision {study.revision}")
-    return ", ".join([*said, "retracted"] if study.retraction else said)
+    """Say which of several reports this is: viewers list their series by this text, or by its first twenty letters."""
+    said = "cxrnode retraction" if study.retraction else "cxrnode report"
+    return f"{said}, revision {study.revision}" if study.revision > 1 else said
 
 
 def _document(author: Author, study: StudyResult, uid: str, tree: Dataset, report_class: ReportClass) -> Dataset:

@@ -85,7 +85,7 @@ def test_a_retraction_is_committed_and_names_what_it_takes_back(
     assert _rejected(note) == {ds.SOPInstanceUID for ds in before.values() if ds.Modality != "DX"}
     listed = _series(orthanc, str(old.StudyInstanceUID))
     assert listed.count("cxrnode report") == 1
-    assert [name for name in listed if "retracted" in name] == [str(report.SeriesDescription)]
+    assert [name for name in listed if "retraction" in name] == [str(report.SeriesDescription)]
     assert cxrnode(*retract, CXRNODE_NODE__STATE_DIR=str(tmp_path / "state")).returncode != 0
 
 

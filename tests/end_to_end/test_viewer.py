@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from cxrnode.domain.capability import ReportClass
 from cxrnode.domain.delivery import Geometry
-from cxrnode.evidence import encode, headers, report, segmentation
+from cxrnode.domain.finding import RefusedImage, StudyResult
+from cxrnode.evidence import encode, headers, key_objects, report, segmentation
 from cxrnode.phantom import Patient, Radiograph, render, study_of
 from tests import peers
 from tests.evidence_cases import Case, case, composer, instance_of, result_of
@@ -129,15 +130,48 @@ def _changed(made: Case, change: Change) -> Case:
 
 def _composed(made: Case, kind: ReportClass, folder: Path) -> tuple[tuple[Path, ...], Path]:
     author, study = composer().author, made.full_study()
-    read = {source.row: headers.read_header(source, made.paths()[source.row]) for source in (made.source, made.lateral)}
+    header = headers.read_header(made.source, made.path)
     composed = (
-        segmentation.compose_segmentation(author, made.source, read[made.source.row], result, Geometry.VIEWER)
+        segmentation.compose_segmentation(author, made.source, header, result, Geometry.VIEWER)
         for result in study.images[0].results
     )
     segs = [built for built in composed if built is not None]
     uids = {made.source.uid: [str(built.SOPInstanceUID) for built in segs]}
-    written = report.compose_report(author, study, read, uids, kind)
-    return tuple(_kept(folder, built) for built in segs), _kept(folder, written)
+    return tuple(_kept(folder, built) for built in segs), _reported(made, study, uids, folder, kind)
+
+
+def _reported(
+    made: Case,
+    study: StudyResult,
+    uids: dict[str, list[str]],
+    folder: Path,
+    kind: ReportClass = ReportClass.COMPREHENSIVE_3D,
+) -> Path:
+    """Compose a report of what a study's models said, or of something else of the same study."""
+    read = {source.row: headers.read_header(source, made.paths()[source.row]) for source in (made.source, made.lateral)}
+    return _kept(folder, report.compose_report(composer().author, study, read, uids, kind))
+
+
+def _rejected(made: Case, study: Study, folder: Path) -> Path:
+    """Compose the rejection note of everything that we wrote of a study."""
+    ours = [pydicom.dcmread(path, stop_before_pixels=True) for path in study.files[1:]]
+    rejected = [
+        key_objects.Rejected(sop_class_uid=str(ds.SOPClassUID), sop_instance_uid=str(ds.SOPInstanceUID)) for ds in ours
+    ]
+    header = headers.read_header(made.source, made.path)
+    author, study_uid = composer().author, made.source.study_uid
+    note = key_objects.compose_rejection(author, study_uid, made.source, header, rejected, "wrong_result")
+    return _kept(folder, note)
+
+
+def _uid(path: Path | None) -> str:
+    assert path is not None
+    return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+
+
+def _series(path: Path | None) -> str:
+    assert path is not None
+    return str(pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID)
 
 
 def _kept(folder: Path, built: Dataset) -> Path:
@@ -183,6 +217,52 @@ def test_segments_that_overlap_are_shown_whole(viewer: Viewer, send: Send, tmp_p
     study = Study(name="overlap", source=made.path, display=display, segmentations=segmentations[:1])
     send(study)
     assert viewer.objections(study) == []
+
+
+def test_a_report_that_nothing_was_analysed_can_be_read(viewer: Viewer, send: Send, tmp_path: Path) -> None:
+    """There is nothing to draw: why there is none is on the screen as text."""
+    made, study = _study(tmp_path, "not-analysed")
+    refused = RefusedImage(source=made.source, code="not_frontal")
+    nothing = StudyResult(study_uid=made.source.study_uid, images=(), refused=(refused,))
+    only = replace(study, segmentations=(), report=_reported(made, nothing, {}, tmp_path))
+    send(only)
+    assert viewer.objections(only) == []
+
+
+def test_what_was_taken_back_is_said_beside_the_old_report(viewer: Viewer, send: Send, tmp_path: Path) -> None:
+    """The list shows both reports and says which one takes back; opened, it says what and why."""
+    made, study = _study(tmp_path, "retraction")
+    send(study)
+    retraction = StudyResult(
+        study_uid=made.source.study_uid,
+        images=(),
+        predecessor=_uid(study.report),
+        revision=2,
+        retraction="wrong_result",
+        retracted=(made.source,),
+    )
+    new = replace(study, name="retracted", segmentations=(), report=_reported(made, retraction, {}, tmp_path))
+    note = replace(study, segmentations=(_rejected(made, study, tmp_path),))
+    send(replace(new, segmentations=note.segmentations))
+    assert viewer.objections(new) == []
+    listed = viewer.listed(replace(study, name="retraction", segmentations=(*study.segmentations, *new.files[1:])))
+    old_line, new_line = (listed[_series(path)] for path in (study.report, new.report))
+    assert "retract" in new_line.lower()
+    assert "retract" not in old_line.lower()
+
+
+def test_a_later_report_is_shown_beside_the_one_it_follows(viewer: Viewer, send: Send, tmp_path: Path) -> None:
+    """A study analysed again: both are listed, the later one by its number, and it is drawn as the first one was."""
+    made, study = _study(tmp_path, "revision")
+    send(study)
+    again = replace(made.full_study(), predecessor=_uid(study.report), revision=2)
+    uids = {made.source.uid: [_uid(path) for path in study.segmentations]}
+    later = replace(study, segmentations=(), report=_reported(made, again, uids, tmp_path))
+    send(replace(later, source=later.files[1]))
+    assert viewer.objections(later) == []
+    listed = viewer.listed(replace(later, segmentations=(*study.segmentations, study.files[-1])))
+    assert "revision 2" in listed[_series(later.report)]
+    assert "revision" not in listed[_series(study.report)]
 
 
 def test_a_segmentation_as_the_toolkit_writes_it_is_objected_to(viewer: Viewer, send: Send, tmp_path: Path) -> None:

@@ -544,7 +544,9 @@ def test_a_retraction_says_what_is_taken_back_and_why_and_measures_nothing(made)
         item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in _below(report) if item.ValueType == "IMAGE"
     }
     assert listed == {made.source.uid, made.lateral.uid}
-    assert report.SeriesDescription == "cxrnode report, revision 2, retracted"
+    assert report.SeriesDescription == "cxrnode retraction, revision 2"
+    assert _name(report) == "Diagnostic Imaging Report"
+    assert "ContentTemplateSequence" not in report
 
 
 @pytest.mark.parametrize("reason", list(RETRACTIONS))

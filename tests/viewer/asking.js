@@ -120,6 +120,16 @@ const asking = (() => {
       return [...polylines, ...lines].map(shape => shape.map(back));
     },
 
+    /** What can be read where the pictures are. */
+    read: () => document.querySelector('[data-cy="viewport-grid"]').innerText,
+
+    /** What the list of series says: modality, description, number. */
+    listed: () =>
+      window.services.displaySetService.getActiveDisplaySets().map(set => {
+        const entry = document.getElementById(`thumbnail-${set.displaySetInstanceUID}`);
+        return { series: set.SeriesInstanceUID, text: entry.innerText, warned: Boolean(set.unsupported) };
+      }),
+
     /** The rectangles of the canvas and of every text over it, to see whether it can be read. */
     texts: () => {
       const box = element => {

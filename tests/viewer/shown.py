@@ -143,6 +143,13 @@ def report_objections(
             yield f"{region.title} is not shown"
 
 
+def text_objections(said: Sequence[str], read: str) -> Iterator[str]:
+    """Compare a report without regions with what can be read."""
+    for sentence in said:
+        if sentence not in read:
+            yield f"it cannot be read that: {sentence}"
+
+
 def _region_objections(region: Region, held: dict[str, Any], lines: Sequence[NDArray[np.float64]]) -> Iterator[str]:
     if f"/instances/{region.image}/" not in held["image"]:
         yield f"{region.title} is on another image"

@@ -63,16 +63,36 @@ class Viewer:
         window.ask(_TOURS)
 
     def objections(self, study: Study, seconds: float = SECONDS) -> list[str]:
-        """Open the study, its SEGs and its SR one after the other; give everything that is not as it was written."""
-        uid = str(pydicom.dcmread(study.source, stop_before_pixels=True).StudyInstanceUID)
+        """Open the study, its SEGs and its SR one after the other; give everything that is not as it was written.
+
+        A report without regions has to be readable.
+        """
         self._window.console()
-        self._window.open(f"{self._address}/viewer?StudyInstanceUIDs={uid}")
+        self._window.open(self._page_of(study))
         found = self._look(f"{study.name}-image", lambda: self._picture(study), seconds)
         for path in study.segmentations:
             found += self._segmentation(study.name, path, seconds)
         if study.report is not None:
             found += self._report(study.name, study.report, seconds)
         return found
+
+    def listed(self, study: Study) -> dict[str, str]:
+        """Open the study; give what the list says of each series, by Series Instance UID."""
+        self._window.open(self._page_of(study))
+        wanted = {str(pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID) for path in study.files}
+        said: dict[str, str] = {}
+
+        def look() -> list[str]:
+            said.update({each["series"]: each["text"] for each in self._ask("listed")})
+            return [f"{uid} is not listed" for uid in wanted - set(said)]
+
+        _patiently(look, SECONDS)
+        self._window.screenshot(self._screenshots / f"{study.name}-listed.png")
+        return said
+
+    def _page_of(self, study: Study) -> str:
+        uid = pydicom.dcmread(study.source, stop_before_pixels=True).StudyInstanceUID
+        return f"{self._address}/viewer?StudyInstanceUIDs={uid}"
 
     def _picture(self, study: Study) -> list[str]:
         image = self._ask("image")
@@ -92,6 +112,8 @@ class Viewer:
         wanted = reported(path)
 
         def look() -> list[str]:
+            if not wanted.regions:
+                return list(shown.text_objections(wanted.said, self._ask("read")))
             held, drawn = self._ask("regions"), self._ask("drawn")
             return list(shown.report_objections(wanted.regions, held, drawn))
 

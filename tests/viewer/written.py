@@ -68,10 +68,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A SR."""
+    """A SR: its regions, and every sentence and coded answer that is in it."""
 
     series_uid: str
     regions: tuple[Region, ...]
+    said: tuple[str, ...]
 
 
 def segmented(path: Path) -> Segmented:
@@ -113,14 +114,21 @@ def reported(path: Path) -> Reported:
     """Read a SR: the measurement groups of one Tracking Unique Identifier are of one region."""
     ds = pydicom.dcmread(path)
     grouped: dict[str, list[Dataset]] = {}
-    for item in _containers(ds):
-        if _concept(item) == MEASUREMENT_GROUP:
+    for item in _items(ds):
+        if item.ValueType == "CONTAINER" and _concept(item) == MEASUREMENT_GROUP:
             (tracked,) = (child.UID for child in item.ContentSequence if _concept(child) == TRACKING_UID)
             grouped.setdefault(str(tracked), []).append(item)
     return Reported(
         series_uid=str(ds.SeriesInstanceUID),
         regions=tuple(_region(tracked, groups) for tracked, groups in grouped.items()),
+        said=tuple(filter(None, map(_answer, _items(ds)))),
     )
+
+
+def _answer(item: Dataset) -> str:
+    if item.ValueType == "TEXT":
+        return str(item.TextValue)
+    return str(item.ConceptCodeSequence[0].CodeMeaning) if item.ValueType == "CODE" else ""
 
 
 def _region(tracked: str, groups: list[Dataset]) -> Region:
@@ -146,11 +154,10 @@ def _value(item: Dataset) -> Value:
     )
 
 
-def _containers(item: Dataset) -> Iterator[Dataset]:
+def _items(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence") or ():
-        if child.ValueType == "CONTAINER":
-            yield child
-            yield from _containers(child)
+        yield child
+        yield from _items(child)
 
 
 def _concept(item: Dataset) -> str:

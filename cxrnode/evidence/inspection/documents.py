@@ -37,7 +37,8 @@ CONTENT = module(
     must("ConceptNameCodeSequence", within=CODE, single=True),
     must("ContinuityOfContent", "SEPARATE", "CONTINUOUS"),
     must("ContentSequence"),
-    must(
+    # Which documents have to name a template, and which one, is in `vocabulary`.
+    optional(
         "ContentTemplateSequence",
         within=(must("MappingResource", "DCMR"), must("TemplateIdentifier")),
         single=True,

@@ -21,17 +21,20 @@ _BESIDES: Mapping[tuple[str, str], str] = {
     ("260753009", "SCT"): "Source",  # TID 1600
     ("C0034375", "UMLS"): "Qualitative Evaluations",  # TID 1500
     ("en", "RFC5646"): "English",  # CID 5000
+    ("18748-4", "LN"): "Diagnostic Imaging Report",  # CID 7000
 }
 """What PS3.16 says and the list does not, or says otherwise."""
 
-_TITLES: Mapping[Kind, frozenset[tuple[str, str]]] = {
-    Kind.SR: frozenset({("126000", "DCM")}),
-    Kind.KOS: frozenset({("113000", "DCM")}),
-    Kind.REJECTION: frozenset({("113001", "DCM"), ("113037", "DCM"), ("113038", "DCM"), ("113039", "DCM")}),
+_SELECTION = "2010"
+_TITLES: Mapping[Kind, Mapping[tuple[str, str], str]] = {
+    Kind.SR: {("126000", "DCM"): "1500", ("18748-4", "LN"): ""},
+    Kind.KOS: {("113000", "DCM"): _SELECTION},
+    Kind.REJECTION: {(value, "DCM"): _SELECTION for value in ("113001", "113037", "113038", "113039")},
 }
-"""TID 1500; CID 7010: an archive hides what a selection with a title of rejection refers to."""
+"""The titles of a kind of document, each with its template; a report of nothing measured follows none.
 
-_TEMPLATES = {Kind.SR: "1500", Kind.KOS: "2010", Kind.REJECTION: "2010"}
+CID 7010: an archive hides what a selection with a title of rejection refers to.
+"""
 
 
 def misspelt(root: Item, carried_over: Collection[int]) -> Iterator[str]:
@@ -44,11 +47,14 @@ def misspelt(root: Item, carried_over: Collection[int]) -> Iterator[str]:
 
 def mistitled(kind: Kind, root: Item) -> Iterator[str]:
     """Give an objection for a document whose title or template is that of another kind."""
-    if kind in _TITLES and root.code("ConceptNameCodeSequence") not in _TITLES[kind]:
+    titles, title = _TITLES.get(kind), root.code("ConceptNameCodeSequence")
+    if titles is None:
+        return
+    if title not in titles:
         yield "ConceptNameCodeSequence: not a title of such a document"
     template = next(iter(root.items("ContentTemplateSequence")), Item()).text("TemplateIdentifier")
-    if kind in _TEMPLATES and template != _TEMPLATES[kind]:
-        yield f"ContentTemplateSequence[1].TemplateIdentifier: not {_TEMPLATES[kind]}"
+    if template != titles.get(title, template):
+        yield f"ContentTemplateSequence[1].TemplateIdentifier: not {titles[title] or 'none'}"
 
 
 def _fault(item: Item) -> Iterator[str]:
