@@ -31,7 +31,8 @@ def add_geometry(segmentation: Dataset, header: Dataset, geometry: Geometry) -> 
 def pixel_spacing(header: Dataset) -> tuple[str, str] | None:
     """Give (between rows, between columns) in mm as DS text, or None where the source states none above zero.
 
-    PixelSpacing, else ImagerPixelSpacing divided by the magnification where that is known (PS3.3 10.7.1.3).
+    PixelSpacing, else ImagerPixelSpacing divided by the magnification where that is known (PS3.3 10.7.1.3). As the
+    source writes it where that is a DS at all: some write more digits than its 16 characters.
     """
     stated = _two(header, "PixelSpacing")
     if stated:
@@ -55,14 +56,19 @@ def _two(header: Dataset, keyword: str) -> tuple[str, str] | None:
         return None
     if not all(_number(value) for value in values):
         return None
-    rows, columns = (str(value).strip() for value in values)
+    rows, columns = (_text(value) for value in values)
     return rows, columns
 
 
+def _text(value: object) -> str:
+    text = str(value).strip()
+    return text if len(text) <= 16 else format_number_as_ds(float(text))
+
+
 def _number(value: object) -> float:
-    """Give a number above zero, or 0."""
+    """Give a number above zero and below what the line takes for a length in mm, or 0."""
     try:
         number = float(str(value))
     except ValueError:
         return 0.0
-    return number if 0.0 < number < float("inf") else 0.0
+    return number if 0.0 < number < 1e4 else 0.0

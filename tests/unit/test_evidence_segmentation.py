@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import Region
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.codes import UnknownConcept
+from cxrnode.evidence.geometry import pixel_spacing
+from cxrnode.evidence.headers import read_header
 from tests.evidence_cases import LUNGS, Case, case, composer, four_kinds, result_of
 
 
@@ -153,6 +158,16 @@ def test_pixel_measures_follow_the_source(made, stated, wanted):
     """Calibrated, else at the detector and corrected where the magnification is known, else 1 mm a pixel."""
     read = _read(_changed(made, **stated))
     assert read.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == pytest.approx(wanted)
+
+
+def test_a_spacing_of_too_many_digits_is_written_with_as_many_as_a_decimal_string_holds(made):
+    """A DS has 16 characters (PS3.5 6.2); a source that writes more is not to make our object invalid."""
+    stated = ("0.1388888888888888888", "0.14")
+    header = read_header(made.source, made.path)
+    tag = Tag(tag_for_keyword("PixelSpacing"))
+    raw = "\\".join(stated).encode()
+    header[tag] = RawDataElement(tag, "DS", len(raw), raw, 0, False, True)
+    assert pixel_spacing(header) == ("0.13888888888889", "0.14")
 
 
 def test_no_frame_of_reference_is_invented(made):
