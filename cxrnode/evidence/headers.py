@@ -8,6 +8,7 @@ Promises that no value of these attributes reaches a library's constructor (whic
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pydicom
@@ -17,6 +18,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import VR, validate_value
 
@@ -124,6 +126,7 @@ _TEXT = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 )
 _VRS = frozenset(VR)
+_DIRECTION = re.compile("[LRAPFH]{1,3}")
 _NARROW = frozenset({"AS", "CS", "DA", "DS", "TM"})
 READ = (
     *_EMPTY_IF_MISSING,
@@ -194,12 +197,21 @@ def copy_image_properties(header: Dataset, target: Dataset) -> None:
 
     Burned In Annotation asks whether the patient can be identified (PS3.3 C.7.6.1), which no text of ours does.
     """
-    target.PatientOrientation = None
-    for keyword in ("PatientOrientation", *(_LOSSY if header.get("LossyImageCompression") == "01" else ())):
+    copy_orientation(header, target)
+    for keyword in _LOSSY if header.get("LossyImageCompression") == "01" else ():
         if header.get(keyword):
             copy_element(header, target, keyword)
     if header.get("BurnedInAnnotation") in ("YES", "NO"):
         target.BurnedInAnnotation = header.BurnedInAnnotation
+
+
+def copy_orientation(header: Dataset, target: Dataset) -> None:
+    """Copy Patient Orientation where it is one (PS3.3 C.7.6.1.1.1); empty otherwise (type 2C)."""
+    target.PatientOrientation = None
+    stated = header.get("PatientOrientation")
+    values = [str(value) for value in stated] if isinstance(stated, MultiValue) else []
+    if len(values) == 2 and all(_DIRECTION.fullmatch(value) for value in values) and values[0] != values[1]:
+        copy_element(header, target, "PatientOrientation")
 
 
 def copy_element(header: Dataset, target: Dataset, keyword: str) -> None:

@@ -49,7 +49,7 @@ def compose_segmentation(
         _check_plane(source, region)
     uid = segmentation_uid(author, source, result, geometry)
     moment = headers.moment_of(header)
-    built = _template(author, source, result.model, regions, uid)
+    built = _template(author, source, result, regions, uid)
     planes = [region.mask for region in regions]
     if geometry is Geometry.VIEWER and len(planes) > 1 and planes[0].size % 8:
         put_fractions(built, planes)
@@ -65,8 +65,9 @@ def compose_segmentation(
     return built
 
 
-def _template(author: Author, source: Instance, model: ModelIdentity, regions: Sequence[Region], uid: str) -> Dataset:
+def _template(author: Author, source: Instance, result: ModelResult, regions: Sequence[Region], uid: str) -> Dataset:
     """Give all that does not come from the source's header or the masks (PS3.3 A.51.3)."""
+    model = result.model
     image, derivation = reference(source.description.sop_class_uid, source.uid), _derivation(source)
     referenced = data_set(SeriesInstanceUID=source.description.series_uid, ReferencedInstanceSequence=[image])
     built = data_set(
@@ -89,7 +90,7 @@ def _template(author: Author, source: Instance, model: ModelIdentity, regions: S
         ContentDescription=INTENDED_USE,
         ContentCreatorName=f"{OWN_MANUFACTURER}^",
         PresentationLUTShape="IDENTITY",
-        SegmentSequence=_segments(source, model, regions),
+        SegmentSequence=_segments(source, result, regions),
         DimensionOrganizationSequence=[Dataset()],
         DimensionIndexSequence=[_dimension()],
         SharedFunctionalGroupsSequence=[Dataset()],
@@ -117,7 +118,8 @@ _BYTE: Mapping[str, object] = {
 """PS3.3 C.8.20.2: one bit a pixel, or one byte."""
 
 
-def _segments(source: Instance, model: ModelIdentity, regions: Sequence[Region]) -> list[Dataset]:
+def _segments(source: Instance, result: ModelResult, regions: Sequence[Region]) -> list[Dataset]:
+    model = result.model
     algorithm = data_set(
         AlgorithmSource=OWN_MANUFACTURER,
         AlgorithmFamilyCodeSequence=[code_item(ARTIFICIAL_INTELLIGENCE)],
@@ -125,23 +127,23 @@ def _segments(source: Instance, model: ModelIdentity, regions: Sequence[Region])
         AlgorithmParameters=f"digest={model.digest},backend={plain(model.backend, 256)}",
         AlgorithmName=plain(model.name),
     )
-    return [_segment(source, model, algorithm, number, region) for number, region in enumerate(regions, 1)]
+    return [_segment(source, result, algorithm, number, region) for number, region in enumerate(regions, 1)]
 
 
-def _segment(source: Instance, model: ModelIdentity, algorithm: Dataset, number: int, region: Region) -> Dataset:
-    """Describe a segment (PS3.3 Table C.8.20-4)."""
+def _segment(source: Instance, result: ModelResult, algorithm: Dataset, number: int, region: Region) -> Dataset:
+    """Describe a segment (PS3.3 Table C.8.20-4). Viewers list segments by their label: it says what is not certain."""
     what = structure(region.label)
     segment = data_set(
         SegmentedPropertyCategoryCodeSequence=[code_item(what.category)],
         SegmentNumber=number,
-        SegmentLabel=what.title,
+        SegmentLabel=what.called(result.presence_of(region.label)),
         SegmentationAlgorithmIdentificationSequence=[algorithm],
         SegmentAlgorithmType="AUTOMATIC",
-        SegmentAlgorithmName=plain(model.name),
+        SegmentAlgorithmName=plain(result.model.name),
         RecommendedDisplayCIELabValue=_cielab(*what.colour),
         SegmentedPropertyTypeCodeSequence=[_kind(what)],
         TrackingID=what.title,
-        TrackingUID=region_uid(source, model, region.label),
+        TrackingUID=region_uid(source, result.model, region.label),
     )
     if what.site:
         segment.update(data_set(AnatomicRegionSequence=[code_item(what.site)]))
@@ -224,12 +226,10 @@ def _put(built: Dataset, planes: Sequence[NDArray[np.bool_]], frames: Sequence[N
 def _take_over(header: Dataset, built: Dataset, author: Author) -> None:
     """Copy what the source states of the patient, the study and the image's own properties."""
     headers.copy_patient_and_study(header, built, author.timezone_offset)
-    # Type 2C for an image without Image Orientation at its root (PS3.3 C.7.6.1): empty where the source has none.
-    built.PatientOrientation = None
-    for keyword in ("PatientOrientation", "FrameOfReferenceUID"):
-        if header.get(keyword):
-            headers.copy_element(header, built, keyword)
-    if "FrameOfReferenceUID" in built:
+    # Type 2C for an image without Image Orientation at its root (PS3.3 C.7.6.1).
+    headers.copy_orientation(header, built)
+    if header.get("FrameOfReferenceUID"):
+        headers.copy_element(header, built, "FrameOfReferenceUID")
         built.PositionReferenceIndicator = None
     lossy = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
     if header.get("LossyImageCompression") == "01":

@@ -14,7 +14,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from cxrnode.domain.delivery import Geometry
-from cxrnode.domain.finding import Region
+from cxrnode.domain.finding import Presence, Region
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.codes import UnknownConcept
 from cxrnode.evidence.geometry import pixel_spacing
@@ -116,6 +116,24 @@ def test_segments_say_their_side(made):
     assert sides == {"Right lung": ["Right"], "Left lung": ["Left"], "Heart": []}
 
 
+def test_a_segment_of_what_is_not_certain_says_so(made):
+    """Viewers list segments by their label; said to be present later it is another object, tracked as the same."""
+    _, pneumothorax, *_ = four_kinds(made.masks())
+    doubted = tuple(replace(finding, presence=Presence.INDETERMINATE) for finding in pneumothorax.findings)
+    certain, open_ = (
+        pydicom.dcmread(io.BytesIO(one.encoded))
+        for result in (pneumothorax, replace(pneumothorax, findings=doubted))
+        if (one := composer().segmentation(made.source, made.path, result, Geometry.VIEWER))
+    )
+    assert [one.SegmentLabel for one in certain.SegmentSequence] == ["Pneumothorax, right", "Pneumothorax, left"]
+    assert {one.SegmentLabel for one in open_.SegmentSequence} == {
+        "Pneumothorax, right: indeterminate",
+        "Pneumothorax, left: indeterminate",
+    }
+    assert certain.SOPInstanceUID != open_.SOPInstanceUID
+    assert [one.TrackingUID for one in certain.SegmentSequence] == [one.TrackingUID for one in open_.SegmentSequence]
+
+
 def test_overlap_is_stated(made):
     """Segments Overlap tells a reader whether one label a pixel is enough."""
     assert _read(made, regions=made.result.regions[:1]).SegmentsOverlap == "NO"
@@ -182,6 +200,12 @@ def test_patient_orientation_is_the_sources_and_empty_where_it_has_none(made):
     bare = _read(_changed(made, PatientOrientation=None))
     assert "PatientOrientation" in bare
     assert not bare.PatientOrientation
+
+
+@pytest.mark.parametrize("stated", [["l", "f"], ["L"], ["L", "L"], ["0.1", "0.1"], ["L", "F", "R"], ["X", "F"]])
+def test_a_patient_orientation_that_is_none_is_not_taken_over(stated, made):
+    """A fault of the source does not become ours."""
+    assert not _read(_changed(made, PatientOrientation=stated)).PatientOrientation
 
 
 def test_only_the_source_is_referred_to(made):

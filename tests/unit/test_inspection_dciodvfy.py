@@ -73,6 +73,19 @@ def test_what_it_says_of_the_sources_uids_is_not_held_against_us(document, tmp_p
     assert document.objections(program) == {}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Illegal character in PatientOrientation - 9 - only L, R, A, P, H or F permitted",
+        "Value invalid for this VR - (0x0020,0x0020) CS Patient Orientation  CS [1] = <a> - Character invalid",
+        "Illegal root for UID - 0.1 in (0x0020,0x0052) Frame of Reference UID",
+    ],
+)
+def test_what_it_says_of_how_the_source_lies_is_not_held_against_us(said, document, tmp_path):
+    """It names an attribute now by its keyword, now by its tag."""
+    assert document.objections(_program(tmp_path, f"echo 'Error - {said}'")) == {}
+
+
 def test_without_it_nothing_is_missing(document):
     """Its absence is no objection; nor is a program that cannot be run."""
     assert document.objections("") == {}

@@ -60,15 +60,16 @@ class _Tags(frozenset[int]):
         return isinstance(tag, int) and (tag >> 16 in _GROUPS or super().__contains__(tag))
 
 
-def _tags(*keywords: str) -> Iterator[int]:
+def tags_of(*keywords: str) -> Iterator[int]:
+    """Give the tags of keywords of the dictionary."""
     for keyword in keywords:
         tag = tag_for_keyword(keyword)
         assert tag is not None, keyword
         yield tag
 
 
-PATIENT_AND_STUDY = _Tags(_tags(*EMPTIED, *_BESIDES))
+PATIENT_AND_STUDY = _Tags(tags_of(*EMPTIED, *_BESIDES))
 """What another program is not to see."""
 
-CARRIED_OVER = _Tags(_tags(*EMPTIED, *_BESIDES, *OF_THE_IMAGE))
+CARRIED_OVER = _Tags(tags_of(*EMPTIED, *_BESIDES, *OF_THE_IMAGE))
 """What may hold what the source holds, well formed or not."""

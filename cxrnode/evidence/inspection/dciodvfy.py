@@ -18,10 +18,16 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from cxrnode.evidence.inspection.carried import EMPTIED, OF_THE_IMAGE, PATIENT_AND_STUDY
+from cxrnode.evidence.inspection.carried import EMPTIED, OF_THE_IMAGE, PATIENT_AND_STUDY, tags_of
 
 SECONDS = 20.0
 """How long it may take; an object of ours takes it a hundredth of a second."""
+
+_OF_THE_IMAGE = (
+    *OF_THE_IMAGE,
+    *(f"(0x{tag >> 16:04x},0x{tag & 0xFFFF:04x})" for tag in tags_of(*OF_THE_IMAGE)),
+)
+"""It names an attribute by its keyword or by its tag."""
 
 _SUMMARY = "Dicom dataset contains invalid data values"
 """Said once beside the lines that say where."""
@@ -48,7 +54,7 @@ def errors(program: str, path: Path, foreign_uids: Collection[str]) -> Iterator[
 
 def _is_of_the_source(said: str, foreign_uids: Collection[str]) -> bool:
     """Tell whether what is wrong is a UID of the source's, or a property of the image that it states, or does not."""
-    return any(uid in said for uid in foreign_uids) or any(f"=<{keyword}>" in said for keyword in OF_THE_IMAGE)
+    return any(name in said for name in (*foreign_uids, *_OF_THE_IMAGE))
 
 
 def _output(program: str, file: bytes) -> str:
