@@ -51,6 +51,7 @@ _NUMBERS = {
     "left_pneumothorax.hemithorax_share": "Left pneumothorax",
     "lung_asymmetry": "Right-left lung asymmetry (right minus left, of the sum)",
 }
+_ORDER = ("present", "indeterminate", "absent")
 _OF = {"hemithorax_share": "the area of its hemithorax"}
 """What a percentage is of, where it is not of the picture."""
 
@@ -68,19 +69,30 @@ def spoken(label: str) -> str:
 
 
 def sentences(code: str, summary: Mapping[str, Any]) -> list[str]:
-    """Give what is said of one image: why it was not analysed, or each statement with its caveats."""
+    """Give what is said of one image: why it was not analysed, or each statement with its caveats.
+
+    Findings come first, the present before the open and the absent, whichever models they are of.
+    """
     if code:
         return [f"Not analysed, because {REASONS[code].text}."]
-    said: list[str] = []
-    times = Counter(name for result in summary.get("results", ()) for name in result["findings"])
-    for result in summary.get("results", ()):
+    results = summary.get("results", ())
+    said = [*_judgments(results), *(f"No {spoken(label)} found." for result in results for label in result["absent"])]
+    for result in results:
         open_ = {name for name, judged in result["findings"].items() if judged["presence"] != "present"}
         said += [_measured(name, number, open_) for name, number in result["measurements"].items()]
-        by = f" by the model {result.get('model', '')}"
-        said += [_judged(name, judged, by if times[name] > 1 else "") for name, judged in result["findings"].items()]
-        said += [f"No {spoken(label)} found." for label in result["absent"]]
     said += [f"The model {name} is missing, because {REASONS[why].text}." for name, why in summary.get("missing", ())]
     return said + [f"Note: {caveat}." for caveat in summary.get("caveats", ())]
+
+
+def _judgments(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give each judgment, and whose it is where several models speak of one finding."""
+    judgments = [(name, judged, result) for result in results for name, judged in result["findings"].items()]
+    times = Counter(name for name, _, _ in judgments)
+    judgments.sort(key=lambda one: _ORDER.index(one[1]["presence"]))
+    return [
+        _judged(name, judged, f" by the model {result.get('model', '')}" if times[name] > 1 else "")
+        for name, judged, result in judgments
+    ]
 
 
 def _measured(name: str, number: Mapping[str, Any], open_: Collection[str]) -> str:
@@ -109,14 +121,14 @@ def _titled(name: str) -> str:
 
 
 def likelihood(probability: float, undecided: Sequence[float] = ()) -> str:
-    """Give a probability with two digits, and the bounds it lies between where it is `undecided`.
+    """Give a probability with two digits, and the bounds of what is `undecided` where it lies in there.
 
-    What is not certain never reads as 1.00, nor as 0.00.
+    Just "between" would read as an interval of confidence. What is not certain never reads as 1.00, nor as 0.00.
     """
-    between = f", between {undecided[0]:.2f} and {undecided[1]:.2f}" if undecided else ""
+    band = f", undecided from {undecided[0]:.2f} to {undecided[1]:.2f}" if undecided else ""
     if probability > 0.99:
-        return f"over 0.99{between}"
-    return (f"{probability:.2f}" if probability >= 0.01 else "below 0.01") + between
+        return f"over 0.99{band}"
+    return (f"{probability:.2f}" if probability >= 0.01 else "below 0.01") + band
 
 
 def quantity(value: float, unit: str, of: str = "the picture") -> str:

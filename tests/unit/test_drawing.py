@@ -127,7 +127,7 @@ def test_the_caption_says_what_is_found_what_is_not_by_whom_and_for_what(image: 
         "Pneumothorax by pneumothorax: present, right and left (0.81), off by default",
         "Appearance of viral pneumonia: present (0.25), learned from children, off by default",
         "Abnormal chest: present (0.25)",
-        "Lung opacity by opacity: indeterminate (0.90, between 0.40 and 0.95)",
+        "Lung opacity by opacity: indeterminate (0.90, undecided from 0.40 to 0.95)",
         "Appearance of COVID-19 pneumonia: indeterminate (0.25)",
     ]
     assert "Absent: pneumothorax by lungs, lung opacity by classifier" in said

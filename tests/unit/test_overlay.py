@@ -101,7 +101,7 @@ def test_the_foot_says_whose_answer_is_whose_and_what_is_off_by_default(monkeypa
     statements = [
         "Lung opacity by lungs: present (over 0.99)",
         "Appearance of COVID-19 pneumonia: present (0.75), off by default",
-        "Lung opacity by opacity: indeterminate (0.40, between 0.30 and 0.60)",
+        "Lung opacity by opacity: indeterminate (0.40, undecided from 0.30 to 0.60)",
         "Note: The patient orientation is not stated; the patient's right is taken to be on the left",
         "Models: lungs 1, opacity 1",
         "Research use only, not a medical device",

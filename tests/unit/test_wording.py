@@ -31,15 +31,15 @@ SUMMARY = {
 
 
 def test_an_analysed_image_reads_in_order() -> None:
-    """Measurements, findings, what was not found, what is missing, notes."""
+    """Findings, the present first, what was not found, measurements, what is missing, notes."""
     assert sentences("", SUMMARY) == [
+        "Opacity: present.",
+        "Pneumothorax: absent (probability 0.03).",
+        "No heart found.",
         "Cardiothoracic ratio: 0.48.",
         "Right lung area: 240 cm².",
         "Left lung area: 17.6 % of the picture.",
         "vertebral height: 1.50 cm.",
-        "Pneumothorax: absent (probability 0.03).",
-        "Opacity: present.",
-        "No heart found.",
         "The model opacity is missing, because the model failed on it.",
         "Note: AP view: the heart is magnified, the cardiothoracic ratio reads high.",
     ]
@@ -85,7 +85,7 @@ def test_numbers_carry_their_unit(value: float, unit: str, read: str) -> None:
         (
             "lung_opacity",
             {"presence": "indeterminate", "probability": 0.67, "undecided": [0.489747, 0.915]},
-            "Lung opacity: indeterminate (probability 0.67, between 0.49 and 0.92).",
+            "Lung opacity: indeterminate (probability 0.67, undecided from 0.49 to 0.92).",
         ),
         (
             "pneumothorax",
@@ -121,7 +121,7 @@ def test_the_size_of_what_is_only_suspected_says_so(presence: str, reserve: str)
     """A size alone would read as if the pneumothorax were certain; a lung's area needs no reserve."""
     numbers = {"right_pneumothorax.hemithorax_share": {"value": 0.2, "unit": "%"}}
     result = {"measurements": numbers, "findings": {"pneumothorax": {"presence": presence}}, "absent": []}
-    size, judged = sentences("", {"results": [result]})
+    judged, size = sentences("", {"results": [result]})
     assert size == f"Right pneumothorax{reserve}: 0.2 % of the area of its hemithorax."
     assert judged == f"Pneumothorax: {presence}."
 
