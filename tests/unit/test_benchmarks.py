@@ -93,7 +93,7 @@ def chest(tmp_path_factory: pytest.TempPathFactory) -> composing.Chest:
 def test_the_toolkits_segmentation_shows_the_same(chest: composing.Chest) -> None:
     """A baseline with other segments would be none: the same pixels under the same names and tracking UIDs."""
     theirs, ours = (pydicom.dcmread(BytesIO(way[composing.SEG]())) for way in composing.ways_of(chest))  # type: ignore[arg-type]
-    assert np.array_equal(theirs.pixel_array, ours.pixel_array)
+    assert np.array_equal(theirs.pixel_array != 0, ours.pixel_array != 0)  # one bit a pixel, or one byte
     named = [[(one.SegmentLabel, one.TrackingUID) for one in seg.SegmentSequence] for seg in (theirs, ours)]
     assert named[0] == named[1]
     assert len(named[0]) == 3
