@@ -179,6 +179,16 @@ class ModelResult:
     leaning_on: tuple[ModelIdentity, ...] = ()
     """Other models whose masks the regions or the numbers are made with, too."""
 
+    def finding_of(self, label: str) -> Finding | None:
+        """Give the finding that an outline of this label shows, on either side; None where nobody judged it."""
+        shown = (one for one in self.findings if label in (one.name, f"right_{one.name}", f"left_{one.name}"))
+        return next(shown, None)
+
+    def presence_of(self, label: str) -> Presence:
+        """Judge an outline as its finding is judged; what no finding is about is there where it is outlined."""
+        finding = self.finding_of(label)
+        return finding.presence if finding else Presence.PRESENT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageResult:

@@ -48,6 +48,10 @@ class Structure:
         """Its name as a person reads it."""
         return NAMES[self.label].title
 
+    def called(self, presence: Presence) -> str:
+        """Give what an outline of it is called: an outline of what is not said to be present says so."""
+        return self.title if presence is Presence.PRESENT else f"{self.title}: {presence.value}"
+
     @property
     def colour(self) -> tuple[float, float, float]:
         """CIELab L*, a*, b*."""

@@ -120,7 +120,7 @@ def _boxes(result: ModelResult) -> Iterator[Mark]:
                     (box.left, box.top),
                 )
             )
-            certain = finding.presence is Presence.PRESENT
+            certain = finding.presence_of(box) is Presence.PRESENT
             yield Mark(label=box.label, colour=colour_of(box.label), lines=(around,), certain=certain)
 
 
@@ -143,8 +143,8 @@ def _words(image: ImageResult) -> Iterator[Wanted]:
 
 
 def _box_words(finding: Finding) -> Iterator[Wanted]:
-    doubt = "" if finding.presence is Presence.PRESENT else "?"
     for box in finding.boxes:
+        doubt = "" if finding.presence_of(box) is Presence.PRESENT else "?"
         text = plain(f"{name_of(box.label).short}{doubt} {likelihood(box.probability)}")
         middle = (box.left + box.right) / 2, box.top
         yield Wanted(label=box.label, text=text, colour=colour_of(box.label), anchor=middle)
@@ -165,9 +165,7 @@ def _side_markers(facts: ImageFacts, lies: Orientation) -> Iterator[Wanted]:
 
 
 def _is_certain(region: Region, result: ModelResult) -> bool:
-    """Whether nothing says that what the region shows is not present."""
-    shown = (one for one in result.findings if region.label in (one.name, f"right_{one.name}", f"left_{one.name}"))
-    return all(one.presence is Presence.PRESENT for one in shown)
+    return result.presence_of(region.label) is Presence.PRESENT
 
 
 def _topmost(region: Region) -> Point | None:

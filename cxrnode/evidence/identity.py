@@ -45,9 +45,10 @@ def models_in(stated: ImageResult | StudyResult) -> list[dict[str, str]]:
 def segmentation_uid(author: Author, source: Instance, result: ModelResult, geometry: Geometry) -> str:
     """Give the SOP Instance UID of the SEG of one model on one source.
 
-    Which segments it has depends on more than the model: on what the node may state, and on whose lungs gave the sides.
+    Which segments it has depends on more than the model: on what the node may state, and on whose lungs gave the sides;
+    what they are called, on whether others doubt it.
     """
-    labels = [region.label for region in result.regions if region.mask.any()]
+    labels = [[one.label, str(result.presence_of(one.label))] for one in result.regions if one.mask.any()]
     models = [asdict(model) for model in (result.model, *result.leaning_on)]
     return derived_uid("SEG", FORMAT, asdict(author), content_of(source), models, labels, geometry.value)
 

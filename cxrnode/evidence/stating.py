@@ -109,8 +109,8 @@ def _finding_groups(image: ImageResult, result: ModelResult, finding: Finding, b
     place = _Place.of(finding.presence)
     yield place, _judged_group(image, result, finding, by)
     for region in result.regions:
-        if region.mask.any() and _shows(region.label, finding):
-            yield place, _region_group(image.source, result, region, finding.presence)
+        if region.mask.any() and result.finding_of(region.label) is finding:
+            yield place, _region_group(image.source, result, region)
     for count, box in enumerate(finding.boxes, 1):
         yield place, _box_group(image.source, result, finding, count, box)
 
@@ -118,26 +118,16 @@ def _finding_groups(image: ImageResult, result: ModelResult, finding: Finding, b
 def _other_groups(source: Instance, result: ModelResult) -> Iterator[_Placed]:
     """What no finding of the model is about: anatomy, outlines that nobody judged, measurements."""
     for region in result.regions:
-        if region.mask.any() and not _judged(region.label, result):
+        if region.mask.any() and not result.finding_of(region.label):
             place = _Place.ANATOMY if codes.structure(region.label).anatomical else _Place.PRESENT
-            yield place, _region_group(source, result, region, Presence.PRESENT)
+            yield place, _region_group(source, result, region)
     for label in (*result.absent, *(region.label for region in result.regions if not region.mask.any())):
-        if not _judged(label, result):
+        if not result.finding_of(label):
             place = _Place.ANATOMY if codes.structure(label).anatomical else _Place.ABSENT
             yield place, _absent_group(source, result, label)
     for measurement in result.measurements:
         if not _belongs(measurement, result):
             yield from ((_Place.MEASURED, group) for group in _measurement_groups(source, result, measurement))
-
-
-def _shows(label: str, finding: Finding) -> bool:
-    """Tell whether an outline is of this finding."""
-    return label in (finding.name, f"right_{finding.name}", f"left_{finding.name}")
-
-
-def _judged(label: str, result: ModelResult) -> bool:
-    """Tell whether one of the model's findings says already what is to be said of a label."""
-    return any(_shows(label, finding) for finding in result.findings)
 
 
 def _belongs(measurement: Measurement, result: ModelResult) -> bool:
@@ -150,8 +140,9 @@ def _judged_group(image: ImageResult, result: ModelResult, finding: Finding, by:
     """State the judgment on the whole image. Finding (121071) says only what is present."""
     what, source = codes.abnormality(finding.name), image.source
     present = finding.presence is Presence.PRESENT
+    side = f", {' and '.join(finding.sides)}" if finding.sides else ""
     return Group(
-        title=f"{what.title}{by}: {finding.presence.value}",
+        title=f"{what.title}{by}: {finding.presence.value}{side}",
         tracking_uid=finding_uid(source, result.model, finding.name),
         source=source.uid,
         model=result.model,
@@ -199,12 +190,13 @@ def _probabilities(finding: Finding, source: Instance) -> Iterator[Number]:
         yield number(codes.OPERATING_POINT, 100 * finding.operating_point, source)
 
 
-def _region_group(source: Instance, result: ModelResult, region: Region, presence: Presence) -> Group:
+def _region_group(source: Instance, result: ModelResult, region: Region) -> Group:
     """State an outline with its own numbers. Where what it shows is not present, it is a place to look at."""
-    what, present = codes.structure(region.label), presence is Presence.PRESENT
+    what, presence = codes.structure(region.label), result.presence_of(region.label)
+    present = presence is Presence.PRESENT
     own = [m for m in result.measurements if m.region == region.label and not m.lines]
     return Group(
-        title=what.title if present else f"{what.title}: {presence.value}",
+        title=what.called(presence),
         tracking_uid=region_uid(source, result.model, region.label),
         source=source.uid,
         model=result.model,

@@ -110,9 +110,9 @@ def test_dcmqi_reads_the_findings_of_each_class(report_class, tmp_path, checked)
     }
     assert ("Right lung", "Area", "12346", "mm2") in numbers
     assert ("Cardiothoracic ratio", "Cardiothoracic ratio", "0.488", "1") in numbers
-    assert ("Pneumothorax: present", "Probability of pneumothorax", "81.2", "%") in numbers
+    assert ("Pneumothorax: present, right and left", "Probability of pneumothorax", "81.2", "%") in numbers
     assert all(group["measurementAlgorithmIdentification"]["AlgorithmVersion"] for group in groups)
-    (judged,) = (group for group in groups if group["TrackingIdentifier"] == "Pneumothorax: present")
+    (judged,) = (group for group in groups if group["TrackingIdentifier"] == "Pneumothorax: present, right and left")
     said = [(one["conceptCode"]["CodeMeaning"], one["conceptValue"]) for one in judged["qualitativeEvaluations"]]
     assert [value["CodeMeaning"] for name, value in said if name == "Pneumothorax"] == ["Present"]
 
@@ -127,7 +127,11 @@ def test_dcmtk_prints_a_number_with_its_name(tmp_path, checked):
         "Pneumothorax, share of the hemithorax by area",
     ):
         assert f"<b>{name}:</b>" in page
-    assert page.index("Pneumothorax: present") < page.index("indeterminate") < page.index("Pneumothorax: absent")
+    assert (
+        page.index("Pneumothorax: present, right and left")
+        < page.index("indeterminate")
+        < page.index("Pneumothorax: absent")
+    )
 
 
 def test_dcmtk_prints_what_was_taken_back_and_why(tmp_path, checked):

@@ -387,7 +387,7 @@ def test_one_report_states_all_four_kinds_of_finding(made):
     judged = {
         title: _codes(found[0])[name]
         for title, name, found in (
-            ("Pneumothorax: present", "Pneumothorax", groups["Pneumothorax: present"]),
+            ("Pneumothorax: present", "Pneumothorax", groups["Pneumothorax: present, right and left"]),
             ("Lung opacity by opacity: indeterminate", "Opacity", groups["Lung opacity by opacity: indeterminate"]),
             ("Lung opacity by classifier: absent", "Opacity", groups["Lung opacity by classifier: absent"]),
             (
@@ -406,7 +406,7 @@ def test_one_report_states_all_four_kinds_of_finding(made):
 def test_a_pneumothorax_is_stated_by_side_with_its_size_and_whose_lungs_it_was_measured_by(made):
     """The size stands with the segment; the lungs' model is a parameter of the algorithm."""
     groups = _full(made)
-    assert _side(groups["Pneumothorax: present"][0]) == "Bilateral"
+    assert _side(groups["Pneumothorax: present, right and left"][0]) == "Bilateral"
     outlined, segmented = groups["Pneumothorax, right"]
     assert (_side(outlined), _side(segmented)) == ("Right", "Right")
     assert _numbers(segmented) == {"Pneumothorax, share of the hemithorax by area": ("14.3", "%")}
@@ -457,7 +457,7 @@ def test_a_person_reads_first_what_is_present_then_what_is_open_then_what_is_abs
     """Then the measurements, and the anatomy last; outlines and boxes stand below the judgment that they belong to."""
     titles = [_title(group) for group in _groups(_read(made, made.full_study()))]
     assert list(dict.fromkeys(titles)) == [
-        "Pneumothorax: present",
+        "Pneumothorax: present, right and left",
         "Pneumothorax, right",
         "Pneumothorax, left",
         "Appearance of viral pneumonia: present",
@@ -567,7 +567,7 @@ def _all_said_to_be(presence: Presence, result: ModelResult) -> ModelResult:
 
 def test_every_caveat_of_a_finding_stands_with_it(made):
     """Why it is withheld, doubted, or holds for others: in its own group."""
-    (group,) = _full(made)["Pneumothorax: present"]
+    (group,) = _full(made)["Pneumothorax: present, right and left"]
     assert _comments(group) == [
         CAVEATS[code] for code in ("withheld", "side_from_half", "outside_lungs", "other_side_stated")
     ]
