@@ -115,4 +115,4 @@ def _shared(image: ImageResult) -> Collection[str]:
 
 
 def _by(result: ModelResult, name: str, shared: Collection[str]) -> str:
-    return f" by {result.model.name}" if name in shared else ""
+    return f" by the model {result.model.name}" if name in shared else ""

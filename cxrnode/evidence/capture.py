@@ -41,15 +41,14 @@ def compose_capture(author: Author, image: ImageResult, header: Dataset, preview
     series = Series(uid=series_uid(uid), number=SERIES_NUMBER, description="cxrnode findings drawn", modality="OT")
     built = blank(author, CLASSES[Kind.SC], uid, source.study_uid, series)
     _describe(built, author, image, header)
-    _put_pixels(built, painted(preview, drawing_of(image), [_head(author, image)]))
+    _put_pixels(built, painted(preview, drawing_of(image), [_head(author)]))
     finish(built, author, header, headers.moment_of(header), {source.uid}, image.models)
     return built
 
 
-def _head(author: Author, image: ImageResult) -> Sentence:
-    """Say what stands above the picture: nobody is to take it for the radiograph."""
-    made_by = ", ".join((f"cxrnode {author.software_version}", *models_of(image)))
-    return Sentence(text=f"DERIVED, NOT FOR DIAGNOSIS - {made_by}", colour=_WARNING)
+def _head(author: Author) -> Sentence:
+    """Say what stands above the picture: nobody is to take it for the radiograph. The caption names the models."""
+    return Sentence(text=f"DERIVED, NOT FOR DIAGNOSIS - cxrnode {author.software_version}", colour=_WARNING)
 
 
 def _describe(built: Dataset, author: Author, image: ImageResult, header: Dataset) -> None:

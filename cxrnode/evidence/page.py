@@ -70,7 +70,7 @@ def _taken_back(study: StudyResult) -> Iterator[str]:
 
 
 def _in_short(study: StudyResult, numbers: Mapping[str, int]) -> Iterator[str]:
-    """Say what is present, what nobody can say and what is absent, before anything else."""
+    """Say what is present, what nobody can say, what is absent and what is missing, before anything else."""
     for image in study.images:
         which = f"Image {numbers[image.source.uid]}, " if len(numbers) > 1 else ""
         for verdict in _verdicts(image):
@@ -81,7 +81,7 @@ def _in_short(study: StudyResult, numbers: Mapping[str, int]) -> Iterator[str]:
 
 
 def _verdicts(image: ImageResult) -> Iterator[str]:
-    """Give a line for each judgment that there is, the present first."""
+    """Give a line for each judgment that there is, the present first, and one where a model is missing."""
     found = named_findings(image)
     for presence in (Presence.PRESENT, Presence.INDETERMINATE, Presence.ABSENT):
         names = [name for name, finding in found if finding.presence is presence]
@@ -89,6 +89,9 @@ def _verdicts(image: ImageResult) -> Iterator[str]:
             yield f"{presence.value}: {'; '.join(names)}."
     if not found:
         yield "measured only: no finding was judged."
+    if image.missing:
+        models = " and ".join(model for model, _ in image.missing)
+        yield f"without a result of the model {models}. The reason stands below."
 
 
 def named_findings(image: ImageResult) -> list[tuple[str, Finding]]:
@@ -103,7 +106,7 @@ def named_findings(image: ImageResult) -> list[tuple[str, Finding]]:
 
 def _named(finding: Finding, by: ModelIdentity | None) -> str:
     title = codes.abnormality(finding.name).title
-    whose = [f"by {by.name}"] if by else []
+    whose = [f"by the model {by.name}"] if by else []
     reserves = [name_of(finding.name).reserve, "off by default" if "withheld" in finding.caveats else ""]
     qualified = ", ".join(said for said in (" and ".join(finding.sides), *whose, *reserves) if said)
     return f"{title[:1].lower()}{title[1:]}" + (f" ({qualified})" if qualified else "")

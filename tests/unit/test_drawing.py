@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrnode.domain.finding import ImageResult, Measurement
+from cxrnode.domain.finding import Box, Finding, ImageResult, Measurement, Presence
 from cxrnode.evidence.codes import INTENDED_USE
 from cxrnode.evidence.drawing import SIDES, Drawing, drawing_of
 from cxrnode.evidence.lettering import LINE_HEIGHT
@@ -53,6 +53,16 @@ def test_every_region_box_and_line_is_a_mark(image: ImageResult) -> None:
     assert box.lines == (((10.5, 20.0), (60.0, 20.0), (60.0, 170.0), (10.5, 170.0), (10.5, 20.0)),)
     (lines,) = (mark.lines for mark in drawing.marks if mark.label == "cardiothoracic_ratio")
     assert lines == (((100.0, 200.0), (300.12, 200.0)), ((50.0, 250.0), (450.0, 250.0)))
+
+
+def test_a_box_less_sure_than_its_finding_is_drawn_as_a_question(made: Case, image: ImageResult) -> None:
+    """Its own probability does not reach the bound: the report states it as indeterminate, too."""
+    boxes = tuple(Box(label="lung_opacity", probability=p, left=10, top=20, right=60, bottom=80) for p in (0.9, 0.6))
+    finding = Finding(name="lung_opacity", presence=Presence.PRESENT, probability=0.9, band=(0.5, 0.8), boxes=boxes)
+    result = replace(made.result, regions=(), measurements=(), findings=(finding,))
+    drawing = drawing_of(replace(image, results=(result,)))
+    assert [mark.certain for mark in drawing.marks] == [True, False]
+    assert [text.text for text in drawing.texts if text.label == "lung_opacity"] == ["opacity 0.90", "opacity? 0.60"]
 
 
 def test_an_outline_bounds_its_mask(image: ImageResult) -> None:
@@ -124,13 +134,13 @@ def test_the_caption_says_what_is_found_what_is_not_by_whom_and_for_what(image: 
     """In this order, in ASCII, the intended use last."""
     said = [sentence.text for sentence in drawing_of(image).caption]
     assert said[:5] == [
-        "Pneumothorax by pneumothorax: present, right and left (0.81), off by default",
+        "Pneumothorax by the model pneumothorax: present, right and left (0.81), off by default",
         "Appearance of viral pneumonia: present (0.25), learned from children, off by default",
         "Abnormal chest: present (0.25)",
-        "Lung opacity by opacity: indeterminate (0.90, undecided from 0.40 to 0.95)",
+        "Lung opacity by the model opacity: indeterminate (0.90, undecided from 0.40 to 0.95)",
         "Appearance of COVID-19 pneumonia: indeterminate (0.25)",
     ]
-    assert "Absent: pneumothorax by lungs, lung opacity by classifier" in said
+    assert "Absent: pneumothorax by the model lungs, lung opacity by the model classifier" in said
     assert "Cardiothoracic ratio: 0.49 (white lines)" in said
     assert "No result of gate, because the model failed on it" in said
     assert said[-2:] == ["Models: lungs 0.1.0, pneumothorax 0.2.0, opacity 0.3.0, classifier 0.4.0", INTENDED_USE]

@@ -37,8 +37,9 @@ def test_what_is_present_is_read_first(made):
     assert page.sections[0].lines == (
         "Image 1, present: pneumothorax (right and left, off by default); appearance of viral pneumonia (learned from"
         " children, off by default); abnormal chest.",
-        "Image 1, indeterminate: lung opacity (by opacity); appearance of COVID-19 pneumonia.",
-        "Image 1, absent: lung opacity (by classifier).",
+        "Image 1, indeterminate: lung opacity (by the model opacity); appearance of COVID-19 pneumonia.",
+        "Image 1, absent: lung opacity (by the model classifier).",
+        "Image 1, without a result of the model gate. The reason stands below.",
         "Not analysed: 1 of 2 images. The reason stands below.",
     )
 

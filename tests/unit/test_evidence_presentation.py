@@ -87,7 +87,7 @@ def test_a_caption_that_is_too_long_ends_with_the_models_and_the_intended_use(ma
     assert lines[-3] == "More is in the report."
     assert lines[-2].startswith("Models: ")
     assert lines[-1] == INTENDED_USE
-    assert lines[0].startswith("Pneumothorax by pneumothorax: present")
+    assert lines[0].startswith("Pneumothorax by the model pneumothorax: present")
 
 
 def test_a_short_caption_is_whole(made: Plain) -> None:

@@ -99,9 +99,9 @@ def test_the_foot_says_whose_answer_is_whose_and_what_is_off_by_default(monkeypa
     other = ModelResult(model=replace(MODEL, name="opacity"), findings=(open_,))
     result = ImageResult(source=SOURCE, view=View.PA, results=(ModelResult(model=MODEL, findings=findings), other))
     statements = [
-        "Lung opacity by lungs: present (over 0.99)",
+        "Lung opacity by the model lungs: present (over 0.99)",
         "Appearance of COVID-19 pneumonia: present (0.75), off by default",
-        "Lung opacity by opacity: indeterminate (0.40, undecided from 0.30 to 0.60)",
+        "Lung opacity by the model opacity: indeterminate (0.40, undecided from 0.30 to 0.60)",
         "Note: The patient orientation is not stated; the patient's right is taken to be on the left",
         "Models: lungs 1, opacity 1",
         "Research use only, not a medical device",
