@@ -8,7 +8,7 @@ report's UID and its content tree are made of the same thing: no two reports of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import IntEnum
 
@@ -46,6 +46,9 @@ class _Place(IntEnum):
 
 
 _Placed = tuple[_Place, Group]
+
+_MOST_DECIMALS = 6
+"""Of a percentage: what differs by less differs by how a machine counts."""
 
 
 def groups_of(study: StudyResult) -> tuple[Group, ...]:
@@ -172,7 +175,7 @@ def _box_group(source: Instance, result: ModelResult, finding: Finding, count: i
         category=codes.ABNORMAL_STRUCTURE if present else None,
         finding=what.concept if present else None,
         site=what.site,
-        numbers=(number(codes.probability(finding.name), 100 * box.probability, source),),
+        numbers=tuple(_percents(source, (codes.probability(finding.name), box.probability), beside=finding.band or ())),
         judgments=() if present else ((what.concept, codes.PRESENCES[presence]),),
     )
 
@@ -182,12 +185,29 @@ def _probabilities(finding: Finding, source: Instance) -> Iterator[Number]:
 
     The point beside the bounds would contradict them: 67 % over a threshold of 49 % that is indeterminate.
     """
+    stated = []
     if finding.probability is not None:
-        yield number(codes.probability(finding.name), 100 * finding.probability, source)
+        stated.append((codes.probability(finding.name), finding.probability))
     if finding.band and finding.band[0] < finding.band[1]:
-        yield from (number(how, 100 * bound, source) for how, bound in zip(codes.BAND, finding.band, strict=True))
+        stated += zip(codes.BAND, finding.band, strict=True)
     elif finding.operating_point is not None:
-        yield number(codes.OPERATING_POINT, 100 * finding.operating_point, source)
+        stated.append((codes.OPERATING_POINT, finding.operating_point))
+    yield from _percents(source, *stated)
+
+
+def _percents(
+    source: Instance, *stated: tuple[codes.Quantity, float], beside: Sequence[float] = ()
+) -> Iterator[Number]:
+    """State shares as percentages, with as many decimals as tell them from each other, from nothing and from certainty.
+
+    72.30 % is below 72.34 %, and 99.97 % is not certain: rounded to one digit both would contradict the judgment.
+    """
+    exact = {0.0, 100.0, *(100 * share for _, share in stated), *(100 * share for share in beside)}
+    usual = codes.PROBABILITY.decimals
+    told = (some for some in range(usual, _MOST_DECIMALS) if len({round(one, some) for one in exact}) == len(exact))
+    decimals = next(told, _MOST_DECIMALS)
+    for how, share in stated:
+        yield number(replace(how, decimals=decimals), 100 * share, source)
 
 
 def _region_group(source: Instance, result: ModelResult, region: Region) -> Group:

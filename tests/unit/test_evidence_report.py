@@ -201,6 +201,19 @@ def test_what_lies_in_the_band_of_its_card_says_between_which_bounds(made):
     assert _comments(group) == []
 
 
+@pytest.mark.parametrize(
+    ("probability", "printed"),
+    [(0.72304, "72.30"), (0.9997, "99.97"), (0.0004, "0.04"), (1.0, "100.0"), (0.5, "50.0")],
+)
+def test_a_probability_is_never_rounded_to_its_bound_nor_to_certainty(made, probability, printed):
+    """72.3 % that is indeterminate beside a bound of 72.3 % from which on it is present is a contradiction."""
+    finding = Finding(
+        name="lung_opacity", presence=Presence.INDETERMINATE, probability=probability, band=(0.4, 0.72306)
+    )
+    (group,) = _groups(_read(made, _with(made, measurements=(), regions=(), absent=(), findings=(finding,))))
+    assert _numbers(group)["Probability of lung opacity"] == (printed, "%")
+
+
 @pytest.mark.parametrize("band", [(0.49, 0.49), None])
 def test_without_a_band_the_point_is_stated_that_decided(made, band):
     """A band of one point is that point."""
