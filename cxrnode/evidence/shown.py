@@ -8,6 +8,7 @@ nothing in place of what the source does not state.
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ _SHUTTERS = {
     "POLYGONAL": (("VerticesOfThePolygonalShutter", 2),),
 }
 """By shape, what describes it and how many numbers that takes."""
+
+_MOST = 65535
+"""Of a P-Value of a shutter, a US."""
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""A DS (PS3.5 6.2): Python takes more for a number."""
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -82,7 +89,8 @@ def shutter_of(header: Dataset) -> Dataset:
             return Dataset()
         setattr(said, keyword, numbers[0] if count == 1 else numbers)
     said.ShutterShape = shapes
-    said.ShutterPresentationValue = next(iter(_whole_numbers(header, "ShutterPresentationValue")), 0)
+    value = next(iter(_whole_numbers(header, "ShutterPresentationValue")), 0)
+    said.ShutterPresentationValue = value if 0 <= value <= _MOST else 0
     return said
 
 
@@ -117,10 +125,7 @@ def _text(header: Dataset, keyword: str) -> str:
 def _number(header: Dataset, keyword: str) -> str | None:
     """Give the first value as the text of a DS; None where there is no finite one."""
     text = _text(header, keyword)
-    try:
-        return text if len(text) <= 16 and math.isfinite(float(text)) else None
-    except ValueError:
-        return None
+    return text if len(text) <= 16 and _DECIMAL.fullmatch(text) and math.isfinite(float(text)) else None
 
 
 def _table(header: Dataset, keyword: str) -> Dataset | None:

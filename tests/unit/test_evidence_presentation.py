@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from cxrnode.domain.reasons import CAVEATS
 from cxrnode.evidence import shown
@@ -150,6 +152,7 @@ def test_the_first_of_several_windows_is_stated() -> None:
         {"WindowCenter": "100", "WindowWidth": "0.5"},
         {"WindowCenter": "100", "WindowWidth": "-4", "VOILUTFunction": "SIGMOID"},
         {"WindowCenter": "", "WindowWidth": ""},
+        {"WindowCenter": "100", "WindowWidth": "1_000"},
     ],
 )
 def test_a_window_that_is_none_is_not_stated(stated: dict[str, str]) -> None:
@@ -192,3 +195,12 @@ def test_a_shutter_is_taken_over_whole_or_not_at_all() -> None:
     )
     assert list(both) == [], "no radius"
     assert list(shown.shutter_of(_header(ShutterShape="BITMAP"))) == []
+
+
+def test_a_shutter_of_no_shade_that_there_is_is_black() -> None:
+    """A P-Value is a US; a film that writes text there may say anything."""
+    header = _header(ShutterShape="CIRCULAR", CenterOfCircularShutter=["4", "5"], RadiusOfCircularShutter="3")
+    for stated in ("70000", "-5"):
+        tag = Tag("ShutterPresentationValue")
+        header[tag] = RawDataElement(tag, "IS", len(stated), stated.encode(), 0, False, True)
+        assert shown.shutter_of(header).ShutterPresentationValue == 0
