@@ -52,7 +52,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Case:
 @example(stated={"PixelSpacing": b"0.14299999999999999\\0.143"})
 @example(stated={"WindowCenter": b"100", "WindowWidth": b"1_000"})
 @example(stated={"PatientOrientation": b"l\\f"})
-def test_what_a_source_says_of_itself_keeps_no_object_back(film: Case, stated: dict[str, bytes | None], tmp_path: Path):
+def test_what_a_source_says_of_itself_keeps_no_object_back(
+    film: Case, stated: dict[str, bytes | None], tmp_path: Path
+) -> None:
     """Of every kind, whatever is odd, foreign, broken or missing; UIDs of the objects themselves are there."""
     source = pydicom.dcmread(film.path)
     for keyword, value in stated.items():
