@@ -105,6 +105,14 @@ class Bench:
         found = [one for study in studies for one in self.ledger.evidence_of(study) if one.kind.split()[0] == kind]
         return [json.loads(self.archive.path(one.key).read_text()) for one in found]
 
+    def held(self, name: str = "pacs") -> list[dict[str, Any]]:
+        """What a destination holds, in the order it came."""
+        return [json.loads(content) for content in self.peer.kept.get(name, {}).values()]
+
+    def kinds(self, name: str = "pacs") -> list[str]:
+        """What kinds of objects a destination holds, by name."""
+        return sorted(one["kind"] for one in self.held(name))
+
     def deliveries(self) -> list[DeliveryView]:
         """All deliveries."""
         studies = dict.fromkeys(job.study_uid for job in self.jobs())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -37,11 +38,17 @@ def record_accepted(connection: sa.Connection, destination: str, classes: Collec
     )
 
 
+def forget_accepted(connection: sa.Connection, destinations: Collection[str]) -> None:
+    """Forget what these destinations said: they are asked anew before anything is sent to them."""
+    connection.execute(capabilities.delete().where(capabilities.c.destination.in_(list(destinations))))
+
+
 def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:
     """Withdraw it, and let the study's last job run again where it stated this; give the rows that were withdrawn.
 
-    What else of that job is not sent there yet is withdrawn as well: it may refer to what the destination does not
-    take. The job states again what stays. LeaseLost where somebody else has it.
+    What else of the jobs that stated this is not sent there yet is withdrawn as well, also where the last one is to run
+    anyway: it may refer to what the destination does not take. That job states again what stays. LeaseLost where
+    somebody else has it.
     """
     moved = move_delivery(
         connection,
@@ -55,27 +62,31 @@ def decline(connection: sa.Connection, delivery: Delivery, *, reason: str, now: 
     )
     if not moved:
         raise LeaseLost(operation="decline the delivery", subject=delivery.sop_instance_uid)
-    gone = {delivery.row}
     of = sa.select(deliveries.c.evidence_id).where(deliveries.c.id == delivery.row).scalar_subquery()
     stated = sa.select(job_evidence.c.job_id).where(job_evidence.c.evidence_id == of)
+    gone = {delivery.row}
     for job in connection.execute(sa.select(jobs).where(jobs.c.id.in_(stated))).all():
-        if job.state == JobState.COMPLETED and not is_replaced(connection, job.id, job.study_uid):
+        if is_replaced(connection, job.id, job.study_uid):
+            continue
+        if job.state == JobState.COMPLETED:
             move(
                 connection, job.id, job.attempt, JobState.COMPLETED, JobEvent.REQUEUE, now,
                 detail=reason, tries=0, due_at=now, reason="", ended_at=None,
             )  # fmt: skip
-            gone |= _withdraw_the_rest(connection, job.id, delivery.destination, reason, now)
+        gone |= _withdraw_the_rest(connection, stated, delivery.destination, reason, now)
     return frozenset(gone)
 
 
-def _withdraw_the_rest(connection: sa.Connection, job: int, destination: str, reason: str, now: datetime) -> set[int]:
-    of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
+def _withdraw_the_rest(
+    connection: sa.Connection, of: sa.Select[Any], destination: str, reason: str, now: datetime
+) -> set[int]:
+    of_jobs = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id.in_(of))
     unsent = sa.or_(
         is_state(deliveries.c.state, DeliveryState.PENDING), is_state(deliveries.c.state, DeliveryState.SENDING)
     )
     found = connection.execute(
         sa.select(deliveries).where(
-            deliveries.c.evidence_id.in_(of_job), deliveries.c.destination == destination, unsent
+            deliveries.c.evidence_id.in_(of_jobs), deliveries.c.destination == destination, unsent
         )
     ).all()
     for row in found:

@@ -6,6 +6,7 @@ reason, and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,12 +16,14 @@ from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JOB_TRANSITIONS, JobEvent, JobState
 from cxrnode.errors import NeedsOperator
 from cxrnode.ledger import sending
+from cxrnode.ledger.capability import forget_accepted
 from cxrnode.ledger.closing import CONFLICT, conflicts
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import PAUSED, is_replaced, move
 from cxrnode.ledger.retracting import restate, retraction_of
 from cxrnode.ledger.schema import Standing, deliveries, evidence, instances, is_state, job_evidence, jobs, switches
 
+_ASKED_ANEW = "its destination is asked anew what it takes"
 _LOOK = "list the study's jobs with `cxrnode jobs list`"
 
 
@@ -52,12 +55,17 @@ def requeue(connection: sa.Connection, job: int, now: datetime) -> int:
         connection, job, found.attempt, JobState(found.state), JobEvent.REQUEUE, now,
         tries=0, due_at=now, reason="", ended_at=None,
     )  # fmt: skip
-    _requeue_deliveries(connection, job, now)
+    limited = list(found.fallbacks)
+    forget_accepted(connection, limited)
+    _requeue_deliveries(connection, job, limited, now)
     return job
 
 
-def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> None:
-    """Queue what is parked, but not what is objected to: only the job, run again, can say that it is better now."""
+def _requeue_deliveries(connection: sa.Connection, job: int, limited: Collection[str], now: datetime) -> None:
+    """Queue what is parked, but not what is objected to: only the job, run again, can say that it is better now.
+
+    Nor what is parked for destinations that did not take everything: the job states what they take by now.
+    """
     of_job = sa.select(job_evidence.c.evidence_id).where(job_evidence.c.job_id == job)
     parked = (
         sa.select(deliveries)
@@ -67,7 +75,10 @@ def _requeue_deliveries(connection: sa.Connection, job: int, now: datetime) -> N
         )
     )
     for row in connection.execute(parked).all():
-        sending.requeue(connection, row, now)
+        if row.destination in limited:
+            sending.withdraw_waiting(connection, row, _ASKED_ANEW, now)
+        else:
+            sending.requeue(connection, row, now)
 
 
 def set_paused(connection: sa.Connection, paused: bool, now: datetime) -> None:

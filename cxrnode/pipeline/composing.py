@@ -75,7 +75,7 @@ class Composing:
         kept = self._compose_all(claim, study, chosen, previews)
         now_stated = {one.sop_instance_uid for one in kept}
         before = [one for one in claim.superseded if one.sop_instance_uid not in now_stated]
-        notes = self._rejections(claim, chosen, before, "superseded")
+        notes = self._rejections(claim, study, chosen, before, "superseded")
         return Composed(evidence=(*kept, *notes), fallbacks=_fallbacks(chosen))
 
     def retract(self, claim: Claim) -> Composed:
@@ -90,7 +90,7 @@ class Composing:
             retracted=tuple(sorted(analysed, key=lambda source: source.uid)),
         )
         kept = self._compose_all(claim, study, chosen, {})
-        notes = self._rejections(claim, chosen, claim.retracts.evidence, claim.retracts.because)
+        notes = self._rejections(claim, study, chosen, claim.retracts.evidence, claim.retracts.because)
         return Composed(evidence=(*kept, *notes), fallbacks=_fallbacks(chosen))
 
     def _destinations(self, claim: Claim) -> list[Destination]:
@@ -112,8 +112,7 @@ class Composing:
         for choice, names in _grouped(chosen) or [(self._kept_here(), ())]:
             for one in self._compose_for(claim, study, choice, names, previews):
                 known = kept.get(one.sop_instance_uid)
-                to = (*known.destinations, *one.destinations) if known else one.destinations
-                kept[one.sop_instance_uid] = replace(one, destinations=to)
+                kept[one.sop_instance_uid] = _both(known, one) if known else one
         return list(kept.values())
 
     def _compose_for(
@@ -124,12 +123,15 @@ class Composing:
         names: tuple[str, ...],
         previews: Mapping[int, Picture],
     ) -> list[KeptEvidence]:
-        """The report is kept whoever gets it: the next one follows it."""
-        study = self._in_its_line(study, choice, claim.reports.get(choice.report_line, ""))
-        paths = {source.row: self._archive.path(source.key) for source in study.sources}
-        drafts = self._composer.drafts(study, choice, paths, previews)
+        """The report is kept whoever gets it: the next one follows it.
+
+        The first of its line follows the last one that its destinations have, say of the class that they took before.
+        """
+        before = claim.reports.get(choice.report_line) or _last_report_at(claim, names)
+        study = self._in_its_line(study, choice, before)
+        drafts = self._composer.drafts(study, choice, self._paths(study), previews)
         kept = [self._keep(draft, names if draft.kind in choice.kinds else ()) for draft in drafts]
-        return self._inspected(study, kept, paths)
+        return self._inspected(study, kept)
 
     def _in_its_line(self, study: StudyResult, choice: Choice, before: str) -> StudyResult:
         """Name the report that this one follows; a study that says the same again gets the same report again."""
@@ -145,7 +147,12 @@ class Composing:
         return replace(study, predecessor=before, predecessor_class=link.sop_class_uid, revision=link.revision + 1)
 
     def _rejections(
-        self, claim: Claim, chosen: Mapping[str, Choice], evidence: Sequence[StatedEvidence], because: str
+        self,
+        claim: Claim,
+        study: StudyResult,
+        chosen: Mapping[str, Choice],
+        evidence: Sequence[StatedEvidence],
+        because: str,
     ) -> list[KeptEvidence]:
         """Give the notes that reject `evidence` where it was sent, one for destinations that were sent the same."""
         wanting = {RejectionNotes.ALWAYS} if because == "superseded" else set(RejectionNotes) - {RejectionNotes.NEVER}
@@ -155,7 +162,8 @@ class Composing:
             choice = chosen.get(destination.name)
             if sent and choice and choice.rejection and destination.rejection_notes in wanting:
                 to.setdefault(sent, []).append(destination.name)
-        return [self._reject(_first(claim), sent, because, tuple(names)) for sent, names in to.items()]
+        notes = [self._reject(study.sources[0], sent, because, tuple(names)) for sent, names in to.items()]
+        return self._inspected(study, notes)
 
     def _reject(
         self, source: Instance, sent: Sequence[StatedEvidence], because: str, names: tuple[str, ...]
@@ -183,10 +191,13 @@ class Composing:
             destinations=names,
         )
 
-    def _inspected(
-        self, study: StudyResult, kept: Sequence[KeptEvidence], paths: Mapping[int, Path]
-    ) -> list[KeptEvidence]:
-        files = {one.sop_instance_uid: self._archive.path(one.key) for one in kept}
+    def _paths(self, study: StudyResult) -> dict[int, Path]:
+        return {source.row: self._archive.path(source.key) for source in study.sources}
+
+    def _inspected(self, study: StudyResult, kept: Sequence[KeptEvidence]) -> list[KeptEvidence]:
+        if not kept:
+            return []
+        files, paths = {one.sop_instance_uid: self._archive.path(one.key) for one in kept}, self._paths(study)
         objections = self._composer.inspect(study, kept, files, paths)
         for uid in objections:
             tell(Event.EVIDENCE_OBJECTED, logging.WARNING, evidence=uid)
@@ -204,8 +215,20 @@ def _fallbacks(chosen: Mapping[str, Choice]) -> dict[str, tuple[str, ...]]:
     return {name: choice.fallbacks for name, choice in chosen.items() if choice.fallbacks}
 
 
-def _first(claim: Claim) -> Instance:
-    return min(claim.members, key=lambda source: source.uid)
+def _both(first: KeptEvidence, second: KeptEvidence) -> KeptEvidence:
+    """Give the one object that two compositions came to: it goes to all, and what either is objected to for holds."""
+    return replace(
+        second,
+        destinations=(*first.destinations, *second.destinations),
+        objection=first.objection or second.objection,
+    )
+
+
+def _last_report_at(claim: Claim, names: Sequence[str]) -> str:
+    """Give the last report, of whatever line, that all these destinations have; empty where there is none."""
+    stated = claim.retracts.evidence if claim.retracts else claim.superseded
+    held = [one for one in stated if one.kind.startswith(Kind.SR) and names and {*names} <= {*one.destinations}]
+    return held[-1].sop_instance_uid if held else ""
 
 
 def _sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from cxrnode.domain.capability import NAMES, choose
+from cxrnode.domain.capability import NAMES, SEGMENTATION, choose
 from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.job import after_failure
@@ -43,12 +43,22 @@ class Delivering:
             destination.name, now, limit=self._plan.batch, lease_seconds=self._plan.delivery_lease_seconds
         )
         wanted = self._without_declined(destination, deliveries, now) if deliveries else []
-        if wanted:
-            sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in wanted])
-            # What is there is marked first: a refusal withdraws whatever else of its job is not known to be there.
-            for result in sorted(sent, key=lambda result: result.error is not None):
-                self._mark(destination, result)
+        outlines = [delivery for delivery in wanted if delivery.sop_class_uid == SEGMENTATION]
+        gone = self._send(destination, outlines)
+        # A report that names a SEG follows it: where the SEG is refused, another report takes its place.
+        rest = [delivery for delivery in wanted if delivery.sop_class_uid != SEGMENTATION]
+        self._send(destination, [delivery for delivery in rest if delivery.row not in gone])
         return len(deliveries)
+
+    def _send(self, destination: Destination, deliveries: Sequence[Delivery]) -> set[int]:
+        """Send these and mark each; give the rows of all deliveries that are withdrawn for a refusal."""
+        gone: set[int] = set()
+        sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in deliveries]) if deliveries else ()
+        # What is there is marked first: a refusal withdraws whatever else of its job is not known to be there.
+        for result in sorted(sent, key=lambda result: result.error is not None):
+            if result.delivery.row not in gone:
+                gone |= self._mark(destination, result)
+        return gone
 
     def ask_capabilities(self, destination: Destination) -> int:
         """Ask a destination which of our SOP classes it takes, and write it down; what cannot be reached stays as it
@@ -57,12 +67,17 @@ class Delivering:
         return 0
 
     def _negotiated(self, destination: Destination) -> frozenset[str] | None:
+        accepted = self._asked(destination)
+        if accepted is not None:
+            self._ledger.record_accepted(destination.name, accepted, self._clock.now())
+        return accepted
+
+    def _asked(self, destination: Destination) -> frozenset[str] | None:
         try:
             accepted = self._peer.accepted(destination)
         except CxrnodeError as error:
             tell(Event.DESTINATION_ASKED, logging.WARNING, destination=destination.name, error=type(error).__name__)
             return None
-        self._ledger.record_accepted(destination.name, accepted, self._clock.now())
         tell(Event.DESTINATION_ASKED, destination=destination.name, count=len(accepted))
         return accepted
 
@@ -92,7 +107,8 @@ class Delivering:
         tell(Event.DELIVERY_DECLINED, evidence=delivery.sop_instance_uid, destination=destination.name)
         return gone
 
-    def _mark(self, destination: Destination, result: StoreResult) -> None:
+    def _mark(self, destination: Destination, result: StoreResult) -> frozenset[int]:
+        """Mark what became of it; give the rows of all deliveries that are withdrawn for a refusal."""
         now, delivery = self._clock.now(), result.delivery
         try:
             if result.error is None:
@@ -100,16 +116,17 @@ class Delivering:
                 self._ledger.mark_sent(delivery, now, ask_at=ask_at)
                 tell(Event.DELIVERY_SENT, evidence=delivery.sop_instance_uid, destination=destination.name)
             elif isinstance(result.error, ClassNotAccepted) and self._has_stand_in(destination, delivery, now):
-                self._decline(destination, delivery, now)
+                return self._decline(destination, delivery, now)
             else:
                 self._delivery_failed(delivery, destination, result.error, now)
         except LeaseLost:
             tell(Event.LEASE_LOST, logging.WARNING, evidence=delivery.sop_instance_uid, attempt=delivery.attempt)
+        return frozenset()
 
     def _has_stand_in(self, destination: Destination, delivery: Delivery, now: datetime) -> bool:
         """Tell whether something else goes in place of a class that was refused, and remember the refusal."""
-        known = self._negotiated(destination)
-        accepted = (frozenset(NAMES) if known is None else known) - {delivery.sop_class_uid}
+        known = self._ledger.accepted(destination.name)
+        accepted = _believed(delivery.sop_class_uid, known, self._asked(destination))
         self._ledger.record_accepted(destination.name, accepted, now)
         return not _is_chosen(destination, delivery, accepted)
 
@@ -179,3 +196,14 @@ class Delivering:
 def _is_chosen(destination: Destination, delivery: Delivery, accepted: frozenset[str]) -> bool:
     """Tell whether an object of this class would be made for a destination that takes these."""
     return delivery.sop_class_uid in choose(destination, accepted).classes
+
+
+def _believed(refused: str, known: frozenset[str] | None, said: frozenset[str] | None) -> frozenset[str]:
+    """Give what a destination takes that refused a class. `known`: before that; `said`: as it says now.
+
+    One that says that it takes what it just refused is not believed anything that was not known before: it may have
+    refused that, too, and would be sent one after the other for ever.
+    """
+    if known is not None and (said is None or refused in said):
+        said = known if said is None else known & said
+    return (frozenset(NAMES) if said is None else said) - {refused}

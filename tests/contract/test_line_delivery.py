@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from cxrnode.domain.delivery import CommitmentPolicy, DeliveryState, Geometry
 from cxrnode.domain.identity import AETitle
@@ -16,20 +13,6 @@ from tests.bench import FILM, PACS, Bench
 
 VNA = replace(PACS, name="vna", ae_title=AETitle("VNA"))
 CR1 = replace(PACS, name="back", ae_title=AETitle("CR1"))
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Make a bench; keywords change its plan."""
-    made: list[Bench] = []
-
-    def one(**changes: object) -> Bench:
-        made.append(Bench(tmp_path, **changes))
-        return made[-1]
-
-    yield one
-    for bench in made:
-        bench.ledger.shut()
 
 
 def _to(bench: Bench) -> dict[str, set[DeliveryState]]:

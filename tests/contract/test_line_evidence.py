@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,29 +20,6 @@ PA, LATERAL = study_of(rows=256, cols=256)
 EVERYTHING = frozenset(NAMES)
 SEG, KOS = CLASSES[Kind.SEG], CLASSES[Kind.KOS]
 SR = {one: REPORT_CLASSES[one] for one in ReportClass}
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Make a bench; keywords change its plan."""
-    made: list[Bench] = []
-
-    def one(**changes: object) -> Bench:
-        made.append(Bench(tmp_path, **changes))
-        return made[-1]
-
-    yield one
-    for bench in made:
-        bench.ledger.shut()
-
-
-def _held(bench: Bench, name: str = "pacs") -> list[dict[str, Any]]:
-    """What a destination holds, in the order it came."""
-    return [json.loads(content) for content in bench.peer.kept.get(name, {}).values()]
-
-
-def _kinds(bench: Bench, name: str = "pacs") -> list[str]:
-    return [one["kind"] for one in _held(bench, name)]
 
 
 def _states(bench: Bench) -> set[DeliveryState]:
@@ -72,10 +46,10 @@ def test_a_destination_gets_what_it_takes_and_the_job_says_so(make, takes, kinds
     bench.line.ask_capabilities(PACS)
     bench.take(FILM)
     bench.work(rounds=2)
-    assert sorted(_kinds(bench)) == kinds
+    assert bench.kinds() == kinds
     assert _states(bench) == {DeliveryState.COMMITTED}
     assert _fallbacks(bench)["pacs"]
-    assert {one["class"] for one in _held(bench) if one["kind"] == "SR"} <= takes
+    assert {one["class"] for one in bench.held() if one["kind"] == "SR"} <= takes
 
 
 def test_a_destination_that_was_away_when_it_was_asked_is_asked_before_anything_is_sent(make):
@@ -88,8 +62,8 @@ def test_a_destination_that_was_away_when_it_was_asked_is_asked_before_anything_
     bench.work()
     bench.peer.dead.clear()
     bench.work(rounds=6)
-    assert sorted(_kinds(bench)) == ["GSPS", "SR"]
-    assert [one["segmentations"] for one in _held(bench) if one["kind"] == "SR"] == [[]]
+    assert bench.kinds() == ["GSPS", "SR"]
+    assert [one["segmentations"] for one in bench.held() if one["kind"] == "SR"] == [[]]
     assert _states(bench) == {DeliveryState.COMMITTED, DeliveryState.WITHDRAWN}
     assert (bench.states(), len(bench.predictor.asked)) == ([JobState.COMPLETED], 2)
 
@@ -101,10 +75,10 @@ def test_a_destination_that_agrees_and_then_refuses_is_believed_the_refusal(make
     bench.peer.takes["pacs"] = EVERYTHING - {SEG}
     bench.take(FILM)
     bench.work(rounds=3)
-    assert {"GSPS", "SR"} <= set(_kinds(bench)) and "SEG" not in _kinds(bench)
+    assert bench.kinds() == ["GSPS", "SR"]
     assert "takes no Segmentation" in " ".join(_fallbacks(bench)["pacs"])
     assert DeliveryState.PARKED not in _states(bench)
-    there = {one["uid"] for one in _held(bench)}
+    there = {one["uid"] for one in bench.held()}
     evidence = bench.ledger.evidence_of(bench.jobs()[0].study_uid)
     known = {one.sop_instance_uid: way.state for one in evidence for way in one.deliveries}
     assert {known[uid] for uid in there} == {DeliveryState.COMMITTED}
@@ -129,7 +103,7 @@ def test_destinations_that_take_the_same_share_their_objects_and_others_get_thei
         bench.line.ask_capabilities(destination)
     bench.take(FILM)
     bench.work(rounds=2)
-    assert (sorted(_kinds(bench)), sorted(_kinds(bench, "vna"))) == (["SEG", "SR"], ["PAGES", "SC"])
+    assert (bench.kinds(), bench.kinds("vna")) == (["SEG", "SR"], ["PAGES", "SC"])
     assert set(_fallbacks(bench)) == {"vna"}
 
 
@@ -139,8 +113,8 @@ def test_what_a_destination_asks_for_is_made_for_it(make):
     bench = make(destinations=(replace(PACS, objects=wanted),))
     bench.take(FILM)
     bench.work(rounds=2)
-    assert sorted(_kinds(bench)) == sorted(wanted)
-    (capture,) = (one for one in _held(bench) if one["kind"] == "SC")
+    assert bench.kinds() == sorted(wanted)
+    (capture,) = (one for one in bench.held() if one["kind"] == "SC")
     assert capture["pictures"] == [1]
     assert [request.preview for asked in bench.predictor.asked for request in asked] == [True]
 
@@ -151,16 +125,16 @@ def test_what_the_inspection_objects_to_is_parked_with_the_reason_and_the_rest_g
     bench.composer.objecting = {Kind.SEG: "Rows: not the source's"}
     bench.take(FILM)
     bench.work()
-    assert _kinds(bench) == ["SR"]
+    assert bench.kinds() == ["SR"]
     (parked,) = (way for way in bench.deliveries() if way.state is DeliveryState.PARKED)
     assert "not the source's" in parked.reason
     bench.ledger.requeue_job(1, bench.clock.now())
     bench.work(rounds=2)
-    assert _kinds(bench) == ["SR"]
+    assert bench.kinds() == ["SR"]
     bench.composer.objecting = {}
     bench.ledger.requeue_job(1, bench.clock.now())
     bench.work(rounds=2)
-    assert sorted(_kinds(bench)) == ["SEG", "SR"]
+    assert bench.kinds() == ["SEG", "SR"]
 
 
 def test_a_retraction_sends_a_report_that_follows_and_a_note_that_rejects(make):
@@ -168,11 +142,11 @@ def test_a_retraction_sends_a_report_that_follows_and_a_note_that_rejects(make):
     bench = make()
     bench.take(FILM)
     bench.work()
-    sent = {one["uid"] for one in _held(bench)}
-    (first,) = (one["uid"] for one in _held(bench) if one["kind"] == "SR")
+    sent = {one["uid"] for one in bench.held()}
+    (first,) = (one["uid"] for one in bench.held() if one["kind"] == "SR")
     number = bench.ledger.schedule_retraction(1, "wrong_result", bench.clock.now())
     bench.work(rounds=2)
-    new = [one for one in _held(bench) if one["uid"] not in sent]
+    new = [one for one in bench.held() if one["uid"] not in sent]
     (report,) = (one for one in new if one["kind"] == "SR")
     (note,) = (one for one in new if one["kind"] == "REJECTION")
     assert (report["predecessor"], report["revision"], report["retraction"]) == (first, 2, "wrong_result")
@@ -194,7 +168,7 @@ def test_a_destination_that_wants_no_notes_gets_the_report_alone(make):
     bench.ledger.schedule_retraction(1, "test", bench.clock.now())
     bench.work(rounds=2)
     for name in ("pacs", "vna"):
-        assert sorted(_kinds(bench, name)) == ["SEG", "SR", "SR"]
+        assert bench.kinds(name) == ["SEG", "SR", "SR"]
 
 
 def test_what_was_not_sent_yet_is_never_sent_after_a_retraction(make):
@@ -206,7 +180,7 @@ def test_what_was_not_sent_yet_is_never_sent_after_a_retraction(make):
     bench.ledger.schedule_retraction(1, "wrong_patient", bench.clock.now())
     bench.peer.dead.clear()
     bench.work(rounds=6)
-    assert [(one["kind"], one["retraction"]) for one in _held(bench)] == [("SR", "wrong_patient")]
+    assert [(one["kind"], one["retraction"]) for one in bench.held()] == [("SR", "wrong_patient")]
 
 
 @pytest.mark.parametrize(
@@ -217,9 +191,9 @@ def test_a_later_analysis_rejects_what_it_replaces_where_the_destination_wants_t
     bench = make(destinations=(replace(PACS, rejection_notes=policy),))
     bench.take(PA)
     bench.work()
-    (first,) = (one["uid"] for one in _held(bench) if one["kind"] == "SR")
+    (first,) = (one["uid"] for one in bench.held() if one["kind"] == "SR")
     bench.take(LATERAL)
     bench.work(rounds=2)
-    found = [one for one in _held(bench) if one["kind"] == "REJECTION"]
+    found = [one for one in bench.held() if one["kind"] == "REJECTION"]
     assert [one["rejected"] for one in found] == [[first]] * notes
-    assert [one["revision"] for one in _held(bench) if one["kind"] == "SR"] == [1, 2]
+    assert [one["revision"] for one in bench.held() if one["kind"] == "SR"] == [1, 2]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,20 +19,6 @@ from tests.fakes.predictor import LUNGS
 PA = replace(FILM, study="one")
 LATERAL = replace(PA, view=View.LATERAL)
 HAND = replace(FILM, seed=3, defect=Defect.HAND)
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Make a bench; keywords change its plan."""
-    made: list[Bench] = []
-
-    def one(**changes: object) -> Bench:
-        made.append(Bench(tmp_path, **changes))
-        return made[-1]
-
-    yield one
-    for bench in made:
-        bench.ledger.shut()
 
 
 def test_pa_and_lateral_on_overlapping_associations_are_one_study(make: Callable[..., Bench]) -> None:
