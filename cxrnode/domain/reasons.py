@@ -81,11 +81,11 @@ OPERATORS_RETRACTIONS = tuple(code for code in RETRACTIONS if code != "supersede
 
 CAVEATS: dict[str, str] = {
     "ap_view": "AP view: the heart is magnified, the cardiothoracic ratio reads high",
-    "view_unstated": "The view is not stated; a frontal view is assumed",
+    "view_unstated": "The view is not stated: frontal is assumed, and if it is AP, the cardiothoracic ratio reads high",
     "body_part_unstated": "The body part is not stated; a chest is assumed",
     "orientation_unstated": "The patient orientation is not stated; the patient's right is taken to be on the left",
     "not_calibrated": "No calibrated pixel spacing: areas are shares of the image",
-    "detector_plane": "Lengths and areas are at the detector, not corrected for magnification",
+    "detector_plane": "Lengths and areas by the stated pixel spacing: at the detector, unless it is calibrated",
     "child": "The patient is a child; the models were trained on adults",
     "gate_missing": "Nothing looked whether this is an upright frontal chest film of an adult: the model for it failed",
     "heart_on_right": "The heart lies to the right: it is shifted or turned, or the sides of the image are exchanged",

@@ -164,7 +164,7 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ),
     ("lung_asymmetry", "1"): Quantity(
         title="Right-left asymmetry of lung area",
-        concept=_private("LUNGASYM", "Right-left asymmetry of lung area"),
+        concept=_private("LUNGASYM", "Lung area asymmetry, (right - left) / (right + left)"),
         unit=NO_UNITS,
         decimals=3,
     ),

@@ -83,7 +83,7 @@ def _image_notes(image: ImageResult) -> Iterator[Note]:
     for caveat in image.caveats:
         yield Note(text=CAVEATS[caveat], source=image.source.uid)
     for model, code in image.missing:
-        text = f"No result of {model}, because {REASONS[code].text}"
+        text = f"No result of the model {model}, because {REASONS[code].text}"
         yield Note(text=text, source=image.source.uid, concept=codes.NO_RESULT, reason=codes.reason(code))
 
 

@@ -119,7 +119,11 @@ def test_numbers_are_rounded_text_with_their_units(made):
     stated = {(_title(group), *pair) for group in groups for pair in _numbers(group).items()}
     assert ("Cardiothoracic ratio", "Cardiothoracic ratio", ("0.488", "1")) in stated
     assert ("Right lung", "Area", ("12346", "mm2")) in stated
-    assert ("Right-left asymmetry of lung area", "Right-left asymmetry of lung area", ("-0.012", "1")) in stated
+    assert (
+        "Right-left asymmetry of lung area",
+        "Lung area asymmetry, (right - left) / (right + left)",
+        ("-0.012", "1"),
+    ) in stated
     outlined, segmented = (group for group in groups if _title(group) == "Right lung")
     assert [item.ValueType for item in outlined.ContentSequence].count("SCOORD") == 1
     assert (_numbers(outlined), _numbers(segmented)) == ({}, {"Area": ("12346", "mm2")})
@@ -275,7 +279,7 @@ def test_refused_images_and_missing_models_are_said_with_coded_reasons(made):
     numbers = {source.uid: number for number, source in enumerate(study.sources, 1)}
     frontal, lateral = numbers[made.source.uid], numbers[made.lateral.uid]
     assert f"Image {lateral}: Not analysed, because it is a lateral view; the models read frontal views" in sentences
-    assert f"Image {frontal}: No result of opacity, because the model failed on it" in sentences
+    assert f"Image {frontal}: No result of the model opacity, because the model failed on it" in sentences
     reasons = {
         _name(item): (item.ConceptCodeSequence[0].CodeValue, item.ContentSequence[0].ReferencedSOPSequence[0])
         for item in _below(report)
@@ -291,7 +295,7 @@ def test_caveats_stand_with_what_they_are_about(made):
     """A measurement's own caveat in its group, an image's at the end."""
     report = _read(made)
     (group,) = [g for g in _groups(report) if _numbers(g).get("Area") == ("12346", "mm2")]
-    caveat = "Lengths and areas are at the detector, not corrected for magnification"
+    caveat = CAVEATS["detector_plane"]
     assert caveat in [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
     assert len([sentence for sentence in _sentences(report) if sentence.endswith(caveat)]) == 3
 
@@ -368,7 +372,7 @@ def test_no_number_is_stated_as_minus_zero(made):
     """A tiny negative asymmetry rounds to zero, without a sign."""
     study = _with(made, measurements=(Measurement(name="lung_asymmetry", value=-0.0001, unit="1"),))
     numbers = [pair for group in _groups(_read(made, study)) for pair in _numbers(group).items()]
-    assert ("Right-left asymmetry of lung area", ("0.000", "1")) in numbers
+    assert ("Lung area asymmetry, (right - left) / (right + left)", ("0.000", "1")) in numbers
 
 
 def test_a_report_of_no_image_is_refused(made):
