@@ -1,8 +1,8 @@
 """How a source is to be shown, for an object that says it on the source's behalf.
 
 Hides the grayscale chain of PS3.4 N.2 in a header: rescale or modality LUT, window or VOI LUT, polarity, shutter; and
-what is broken in it. Promises the source's own values, the first of several, tables as little endian words, and
-nothing in place of what the source does not state.
+what is broken in it. Promises the source's own values, the first of several, tables as little endian words (of 8
+bits as bytes), and nothing in place of what the source does not state.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ _SHUTTERS = {
 }
 """By shape, what describes it and how many numbers that takes."""
 
+_IS_ENDS = 1 << 31
 _MOST = 65535
 """Of a P-Value of a shutter, a US."""
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """A DS (PS3.5 6.2): Python takes more for a number."""
+
+_BITS = range(8, 17)
+"""Of an entry of a table (PS3.3 C.11.1.1); 8 are a byte."""
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -96,9 +100,10 @@ def shutter_of(header: Dataset) -> Dataset:
 
 def _whole_numbers(header: Dataset, keyword: str) -> list[int]:
     try:
-        return [int(str(value)) for value in _several(header, keyword)]
+        numbers = [int(str(value)) for value in _several(header, keyword)]
     except (TypeError, ValueError):
         return []
+    return numbers if all(abs(number) < _IS_ENDS for number in numbers) else []
 
 
 def _several(header: Dataset, keyword: str) -> list[object]:
@@ -136,14 +141,15 @@ def _table(header: Dataset, keyword: str) -> Dataset | None:
         entries = _entries(items[0].LUTData, stated[0] % 65536 or 65536, big=header.original_encoding[1] is False)
     except Exception:  # noqa: BLE001 - as in _several
         return None
-    if entries is None or len(stated) != 3:
+    if entries is None or len(stated) != 3 or stated[2] not in _BITS or int(entries.max()) >> stated[2]:
         return None
     table = Dataset()
     # The second value is signed where what comes in is: the VR is of one kind with it, 65536 entries are 0.
     signed = stated[1] < 0
     descriptor = [_wrapped(value, signed=signed) for value in stated]
     table.add_new("LUTDescriptor", "SS" if signed else "US", descriptor)
-    table.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    packed = entries.astype("u1" if stated[2] == 8 else "<u2").tobytes()
+    table.add_new("LUTData", "OW", packed + b"\0" * (len(packed) % 2))
     return table
 
 

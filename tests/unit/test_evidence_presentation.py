@@ -160,13 +160,25 @@ def test_a_window_that_is_none_is_not_stated(stated: dict[str, str]) -> None:
     assert shown.voi_of(_header(**stated)) is None
 
 
-@pytest.mark.parametrize("change", ["descriptor", "short", "words"])
+def test_a_table_of_bytes_stays_one() -> None:
+    """Entries of 8 bits are 8 bits allocated (PS3.3 C.11.2.1.1), however the source packs them."""
+    for stored in (bytes(range(3)) + b"\0", np.arange(3, dtype="<u2").tobytes()):
+        item = Dataset()
+        item.add_new("LUTDescriptor", "US", [3, 0, 8])
+        item.add_new("LUTData", "OW", stored)
+        said = shown.voi_of(_header(VOILUTSequence=Sequence([item])))
+        assert said is not None
+        assert said.VOILUTSequence[0].LUTData == b"\0\1\2\0"
+
+
+@pytest.mark.parametrize("change", ["descriptor", "short", "words", "bits", "large"])
 def test_a_table_that_is_none_gives_way_to_the_window(change: str) -> None:
     """A descriptor that does not fit its data is not believed."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [4096, 0] if change == "descriptor" else [4096, 0, 16])
+    bits = {"bits": 7, "large": 12}.get(change, 16)
+    item.add_new("LUTDescriptor", "US", [4096, 0] if change == "descriptor" else [4096, 0, bits])
     if change != "words":
-        item.add_new("LUTData", "OW", b"\x00" * (100 if change == "short" else 8192))
+        item.add_new("LUTData", "OW", b"\x10" * (100 if change == "short" else 8192))
     said = shown.voi_of(_header(VOILUTSequence=Sequence([item]), WindowCenter="5", WindowWidth="6"))
     assert said is not None
     assert "VOILUTSequence" not in said

@@ -78,6 +78,7 @@ def test_what_it_says_of_the_sources_uids_is_not_held_against_us(document, tmp_p
     [
         "Illegal character in PatientOrientation - 9 - only L, R, A, P, H or F permitted",
         "Value invalid for this VR - (0x0020,0x0020) CS Patient Orientation  CS [1] = <a> - Character invalid",
+        "LookupTableData bad - Modality LUT - LUT Descriptor number of bits = 16 but maximum LUT Data value is 0x3ff",
         "Illegal root for UID - 0.1 in (0x0020,0x0052) Frame of Reference UID",
     ],
 )

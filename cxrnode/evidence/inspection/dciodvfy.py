@@ -24,10 +24,12 @@ SECONDS = 20.0
 """How long it may take; an object of ours takes it a hundredth of a second."""
 
 _OF_THE_IMAGE = (
+    # Its own tables and windows: a table may use less of its range than it says.
+    *("LookupTableData", "<LUT Descriptor>", "<WindowWidth>"),
     *OF_THE_IMAGE,
     *(f"(0x{tag >> 16:04x},0x{tag & 0xFFFF:04x})" for tag in tags_of(*OF_THE_IMAGE)),
 )
-"""It names an attribute by its keyword or by its tag."""
+"""How it names what is the source's: by keyword, by tag, or in words of its own."""
 
 _SUMMARY = "Dicom dataset contains invalid data values"
 """Said once beside the lines that say where."""
