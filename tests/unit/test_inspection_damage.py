@@ -243,6 +243,11 @@ _PROBABILITY = "PROBPNEUMOTHORAX"
 DAMAGES = {
     # Required attributes, by type, and values (rule 1).
     "type 1 missing": Damage(Kind.SEG, _drop("SegmentationType"), "SegmentationType: missing (type 1, PS3.3 C.8.20.2)"),
+    "a model without its version": Damage(
+        Kind.KOS,
+        _drop("ContributingEquipmentSequence", 0, "SoftwareVersions"),
+        "ContributingEquipmentSequence[1].SoftwareVersions: missing (type 1, PS3.3 C.12.1)",
+    ),
     "type 1 empty": Damage(Kind.SR, _put("CompletionFlag", ""), "CompletionFlag: empty (type 1, PS3.3 C.17.2)"),
     "type 2 missing": Damage(Kind.PDF, _drop("AccessionNumber"), "AccessionNumber: missing (type 2, PS3.3 C.7.2.1)"),
     "type 1C missing": Damage(

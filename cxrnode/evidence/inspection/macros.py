@@ -55,6 +55,14 @@ SOP_COMMON = module(
     must("SOPClassUID"),
     must("SOPInstanceUID"),
     optional("CodingSchemeIdentificationSequence", within=(must("CodingSchemeDesignator"),)),
+    # By Device UID and version a reader tells one model from another.
+    optional(
+        "ContributingEquipmentSequence",
+        within=(
+            must("PurposeOfReferenceCodeSequence", within=CODE, single=True),
+            *(must(keyword) for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceUID", "SoftwareVersions")),
+        ),
+    ),
 )
 
 
