@@ -148,6 +148,8 @@ class Claim:
     destinations: tuple[str, ...]
     reports: Mapping[str, str]
     """The study's latest report of each kind of evidence that starts with `SR`: SOP Instance UID by kind."""
+    reports_at: Mapping[str, str] = field(default_factory=dict)
+    """The latest report that each destination has, may have or is about to get: SOP Instance UID by destination."""
     retracts: Retracted | None = None
     """Where this job only says that results were taken back."""
     superseded: tuple[StatedEvidence, ...] = ()

@@ -19,7 +19,7 @@ from cxrnode.errors import LeaseLost
 from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import instance_of
 from cxrnode.ledger.schema import instances, is_state, job_members, jobs, switches
-from cxrnode.ledger.stated import latest_reports, retracted_by, superseded
+from cxrnode.ledger.stated import latest_reports, reports_at, retracted_by, superseded
 from cxrnode.ports import Claim
 
 PAUSED = "paused"
@@ -123,6 +123,7 @@ def _claim_of(connection: sa.Connection, job: sa.Row[Any]) -> Claim:
         models=tuple(job.models),
         destinations=tuple(job.destinations),
         reports=latest_reports(connection, job.study_uid),
+        reports_at=reports_at(connection, job.study_uid),
         retracts=retracts,
         superseded=() if retracts else superseded(connection, job.study_uid),
     )

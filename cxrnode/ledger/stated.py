@@ -58,6 +58,22 @@ def latest_reports(connection: sa.Connection, study: str) -> dict[str, str]:
     return {row.kind: row.sop_instance_uid for row in stated}
 
 
+def reports_at(connection: sa.Connection, study: str) -> dict[str, str]:
+    """Give by destination the last report that it has, may have or is about to get.
+
+    What is parked there or withdrawn from there is not what a later report could follow.
+    """
+    going = _is_there() | is_state(deliveries.c.state, DeliveryState.PENDING)
+    stated = connection.execute(
+        sa.select(deliveries.c.destination, evidence.c.sop_instance_uid)
+        .join(evidence, evidence.c.id == deliveries.c.evidence_id)
+        .join(job_evidence, job_evidence.c.evidence_id == evidence.c.id)
+        .where(evidence.c.study_uid == study, evidence.c.kind.startswith(Kind.SR), going)
+        .order_by(job_evidence.c.stated_at, evidence.c.id)
+    )
+    return {row.destination: row.sop_instance_uid for row in stated}
+
+
 def retracted_by(connection: sa.Connection, job: int) -> Retracted | None:
     """Give what the job numbered `job` takes back, None where it is no retraction."""
     taken = connection.execute(

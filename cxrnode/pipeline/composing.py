@@ -11,7 +11,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 
 from cxrnode.domain.capability import Choice, Kind, ReportClass, choose
@@ -109,34 +108,25 @@ class Composing:
     ) -> list[KeptEvidence]:
         """Compose once for destinations that get the same; an object that several compositions share is one."""
         kept: dict[str, KeptEvidence] = {}
-        for choice, names in _grouped(chosen) or [(self._kept_here(), ())]:
-            for one in self._compose_for(claim, study, choice, names, previews):
+        for choice, names in _grouped(chosen, claim.reports_at) or [(self._kept_here(), ())]:
+            # The report is kept whoever gets it: the next one follows it.
+            before = claim.reports_at.get(names[0]) if names else claim.reports.get(choice.report_line)
+            for one in self._compose_for(self._in_its_line(study, choice, before), choice, names, previews):
                 known = kept.get(one.sop_instance_uid)
                 kept[one.sop_instance_uid] = _both(known, one) if known else one
         return list(kept.values())
 
     def _compose_for(
-        self,
-        claim: Claim,
-        study: StudyResult,
-        choice: Choice,
-        names: tuple[str, ...],
-        previews: Mapping[int, Picture],
+        self, study: StudyResult, choice: Choice, names: tuple[str, ...], previews: Mapping[int, Picture]
     ) -> list[KeptEvidence]:
-        """The report is kept whoever gets it: the next one follows it.
-
-        The first of its line follows the last one that its destinations have, say of the class that they took before.
-        """
-        before = claim.reports.get(choice.report_line) or _last_report_at(claim, names)
-        study = self._in_its_line(study, choice, before)
         drafts = self._composer.drafts(study, choice, self._paths(study), previews)
         kept = [self._keep(draft, names if draft.kind in choice.kinds else ()) for draft in drafts]
         return self._inspected(study, kept)
 
-    def _in_its_line(self, study: StudyResult, choice: Choice, before: str) -> StudyResult:
+    def _in_its_line(self, study: StudyResult, choice: Choice, before: str | None) -> StudyResult:
         """Name the report that this one follows; a study that says the same again gets the same report again."""
         key = self._archive.kept_evidence(before) if before else None
-        if key is None:
+        if before is None or key is None:
             return study
         link = self._composer.link_of(self._archive.path(key))
         unchanged = replace(
@@ -204,11 +194,12 @@ class Composing:
         return [replace(one, objection=objections.get(one.sop_instance_uid, "")) for one in kept]
 
 
-def _grouped(chosen: Mapping[str, Choice]) -> list[tuple[Choice, tuple[str, ...]]]:
-    """Give each composition once, with those who get it."""
-    in_order = sorted(chosen.items(), key=lambda one: (one[1].composition, one[0]))
-    groups = [list(group) for _, group in groupby(in_order, key=lambda one: one[1].composition)]
-    return [(group[0][1], tuple(name for name, _ in group)) for group in groups]
+def _grouped(chosen: Mapping[str, Choice], reports: Mapping[str, str]) -> list[tuple[Choice, tuple[str, ...]]]:
+    """Give each composition once, with those who get it. `reports`: the one that each destination's follows."""
+    groups: dict[object, list[str]] = {}
+    for name in sorted(chosen, key=lambda name: (chosen[name].composition, name)):
+        groups.setdefault((chosen[name].composition, reports.get(name)), []).append(name)
+    return [(chosen[names[0]], tuple(names)) for names in groups.values()]
 
 
 def _fallbacks(chosen: Mapping[str, Choice]) -> dict[str, tuple[str, ...]]:
@@ -222,13 +213,6 @@ def _both(first: KeptEvidence, second: KeptEvidence) -> KeptEvidence:
         destinations=(*first.destinations, *second.destinations),
         objection=first.objection or second.objection,
     )
-
-
-def _last_report_at(claim: Claim, names: Sequence[str]) -> str:
-    """Give the last report, of whatever line, that all these destinations have; empty where there is none."""
-    stated = claim.retracts.evidence if claim.retracts else claim.superseded
-    held = [one for one in stated if one.kind.startswith(Kind.SR) and names and {*names} <= {*one.destinations}]
-    return held[-1].sop_instance_uid if held else ""
 
 
 def _sha256(path: Path) -> str:

@@ -192,6 +192,51 @@ def test_declining_holds_back_what_may_refer_to_what_was_declined(ledger: Sqlite
     assert state_of(ledger, job) is JobState.SCHEDULED
 
 
+def test_a_claim_names_the_last_report_that_each_destination_has_or_is_about_to_get(ledger: SqliteLedger) -> None:
+    """Neither one that was withdrawn, nor one that is parked: nothing that comes later could follow those."""
+    both = ("pacs", "viewer")
+    state(ledger, kept("9.1", kind="SR one", destinations=both))
+    assert {one.sop_instance_uid for one in send(ledger)} == {"9.1"}
+    state(ledger, kept("9.2", kind="SR two"), kept("9.3", kind="SR three", destinations=("viewer",)), seconds=2)
+    newer = state(ledger, kept("9.4", kind="SR two", objection=WRONG_AREA), seconds=3)
+    ledger.requeue_job(newer, after(4))
+    claim = claim_one(ledger, 5)
+    assert claim.reports_at == {"pacs": "9.2", "viewer": "9.3"}
+    (going,) = (one for one in claimed(ledger, 6) if one.sop_instance_uid == "9.2")
+    ledger.fail_delivery(going, due_at=None, reason="refused: 0xA900", now=after(6))
+    ledger.fail_job(claim, due_at=after(7), reason="x", now=after(6))
+    assert claim_one(ledger, 8).reports_at == {"pacs": "9.1", "viewer": "9.3"}
+
+
+def test_declining_holds_back_what_waits_while_the_job_is_to_run_again(ledger: SqliteLedger) -> None:
+    """Another destination declined before: the job states everything anew, so nothing of it may leave by now."""
+    job = state(ledger, kept("9.1", destinations=("pacs", "viewer")), kept("9.3", kind="SR"))
+    (elsewhere,) = ledger.claim_deliveries("viewer", after(1), limit=9, lease_seconds=60)
+    ledger.decline(elsewhere, reason="takes no Segmentation", now=after(1))
+    assert state_of(ledger, job) is JobState.SCHEDULED
+    (first,) = ledger.claim_deliveries("pacs", after(1), limit=1, lease_seconds=60)
+    assert len(ledger.decline(first, reason="takes no Segmentation", now=after(2))) == 2
+    assert states(ledger) == {"9.1": "WITHDRAWN", "9.3": "WITHDRAWN"}
+
+
+def test_a_retry_forgets_what_a_limited_destination_said(ledger: SqliteLedger) -> None:
+    """It is asked anew, and what is parked there waits for the job; one that took everything is left as it is."""
+    for name in ("pacs", "viewer"):
+        ledger.record_accepted(name, ["1.2"], after(0))
+    record(ledger, described(), 0)
+    close(ledger, destinations=["pacs", "viewer"])
+    claim = claim_one(ledger)
+    evidence = (kept("9.1", destinations=("pacs", "viewer")),)
+    said = {"pacs": ["takes nothing of what is written for it; the report is sent all the same"]}
+    ledger.complete(claim, Completion(evidence=evidence, outcomes=(), fallbacks=said), after(1))
+    for name in ("pacs", "viewer"):
+        (one,) = ledger.claim_deliveries(name, after(2), limit=9, lease_seconds=60)
+        ledger.fail_delivery(one, due_at=None, reason="refused: 0x0122", now=after(2))
+    ledger.requeue_job(claim.job, after(3))
+    assert (ledger.accepted("pacs"), ledger.accepted("viewer")) == (None, frozenset({"1.2"}))
+    assert {key[1]: way.state for key, way in ways(ledger).items()} == {"pacs": "WITHDRAWN", "viewer": "PENDING"}
+
+
 def test_declining_is_fenced_by_the_attempt(ledger: SqliteLedger) -> None:
     """Whoever lost the delivery changes neither it nor its job."""
     job = state(ledger, kept("9.1"))

@@ -112,21 +112,34 @@ def test_the_first_report_of_another_line_follows_the_one_that_is_there(make, fi
     assert [one["revision"] for one in bench.held() if one["kind"] == "SR"] == [1, 2]
 
 
-def test_a_report_follows_none_that_one_of_its_destinations_lacks(make):
-    """Two destinations share a composition, and one of them got another class of report before: a line of its own."""
+def test_each_report_follows_the_one_that_its_destination_has(make):
+    """Two destinations got reports of two classes; both take everything now, and each gets what follows its own."""
     bench = make(**BOTH)
     bench.peer.takes["vna"] = EVERYTHING - {THREE_D}
-    for destination in (PACS, VNA):
-        bench.line.ask_capabilities(destination)
+    bench.line.ask_capabilities(VNA)
     bench.take(PA)
     bench.work(rounds=2)
-    bench.peer.takes["pacs"] = frozenset({SEG, REPORT_CLASSES[ReportClass.ENHANCED]})
-    bench.peer.takes["vna"] = bench.peer.takes["pacs"]
-    for destination in (PACS, VNA):
-        bench.line.ask_capabilities(destination)
+    del bench.peer.takes["vna"]
+    bench.line.ask_capabilities(VNA)
     bench.take(LATERAL)
     bench.work(rounds=2)
-    assert (_follow(bench), _follow(bench, "vna")) == ([False], [False])
+    assert (_follow(bench), _follow(bench, "vna")) == ([True], [True])
+    segs = [{one["uid"] for one in bench.held(name) if one["kind"] == "SEG"} for name in ("pacs", "vna")]
+    assert segs[0] == segs[1]
+
+
+def test_a_destination_that_never_got_a_report_gets_a_first_one(make):
+    """What it declined was withdrawn, so nothing that it is sent may claim to follow it."""
+    bench = make(destinations=(replace(PACS, fallback=False, objects=(Kind.SEG, Kind.SR)),))
+    bench.peer.takes["pacs"] = frozenset()
+    bench.line.ask_capabilities(PACS)
+    bench.take(PA)
+    bench.work(rounds=2)
+    del bench.peer.takes["pacs"]
+    bench.line.ask_capabilities(PACS)
+    bench.take(LATERAL)
+    bench.work(rounds=2)
+    assert [(one["predecessor"], one["revision"]) for one in bench.held() if one["kind"] == "SR"] == [("", 1)]
 
 
 def test_a_retraction_in_another_class_follows_what_it_takes_back(make):
