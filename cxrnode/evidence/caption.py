@@ -22,6 +22,9 @@ SHORT = {"cardiothoracic_ratio": "CTR"}
 _NOT_ON_PICTURES = frozenset({"view_unstated", "body_part_unstated", "not_calibrated", "detector_plane"})
 """Reserves about what no picture shows: how the film was chosen, and numbers in millimetres."""
 
+_SAID_SHORTER = frozenset({"withheld", "holds_for_children", "holds_for_adults"})
+"""Reserves of a finding that a picture has in a word or leaves to the report; what changed its verdict is said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
@@ -63,7 +66,8 @@ def _stated(finding: Finding, by: str) -> str:
     number = "" if finding.probability is None else f" ({likelihood(finding.probability, finding.undecided)})"
     withheld = ["off by default"] if "withheld" in finding.caveats else []
     reserves = "".join(f", {reserve}" for reserve in (*([name.reserve] if name.reserve else []), *withheld))
-    return plain(f"{name.title}{by}: {finding.presence.value}{where}{number}{reserves}", 240)
+    why = "".join(f". {CAVEATS[caveat]}" for caveat in finding.caveats if caveat not in _SAID_SHORTER)
+    return plain(f"{name.title}{by}: {finding.presence.value}{where}{number}{reserves}{why}", 480)
 
 
 def _ruled_out(image: ImageResult) -> Iterator[Sentence]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cxrnode.domain.finding import Box, Finding, ImageResult, Measurement, Presence
+from cxrnode.domain.reasons import CAVEATS
 from cxrnode.evidence.codes import INTENDED_USE
 from cxrnode.evidence.drawing import SIDES, Drawing, drawing_of
 from cxrnode.evidence.lettering import LINE_HEIGHT
@@ -134,11 +135,13 @@ def test_the_caption_says_what_is_found_what_is_not_by_whom_and_for_what(image: 
     """In this order, in ASCII, the intended use last."""
     said = [sentence.text for sentence in drawing_of(image).caption]
     assert said[:5] == [
-        "Pneumothorax by the model pneumothorax: present, right and left (0.81), off by default",
+        "Pneumothorax by the model pneumothorax: present, right and left (0.81), off by default. "
+        + ". ".join(CAVEATS[one] for one in ("side_from_half", "outside_lungs", "other_side_stated")),
         "Appearance of viral pneumonia: present (0.25), learned from children, off by default",
-        "Abnormal chest: present (0.25)",
-        "Lung opacity by the model opacity: indeterminate (0.90, undecided from 0.40 to 0.95)",
-        "Appearance of COVID-19 pneumonia: indeterminate (0.25)",
+        f"Abnormal chest: present (0.25). {CAVEATS['normal_and_finding']}",
+        "Lung opacity by the model opacity: indeterminate (0.90, undecided from 0.40 to 0.95). "
+        + ". ".join(CAVEATS[one] for one in ("in_heart", "models_disagree")),
+        f"Appearance of COVID-19 pneumonia: indeterminate (0.25). {CAVEATS['outside_thorax']}",
     ]
     assert "Absent: pneumothorax by the model lungs, lung opacity by the model classifier" in said
     assert "Cardiothoracic ratio: 0.49 (white lines)" in said
