@@ -108,10 +108,9 @@ class Composing:
     ) -> list[KeptEvidence]:
         """Compose once for destinations that get the same; an object that several compositions share is one."""
         kept: dict[str, KeptEvidence] = {}
-        for choice, names in _grouped(chosen, claim.reports_at) or [(self._kept_here(), ())]:
-            # The report is kept whoever gets it: the next one follows it.
-            before = claim.reports_at.get(names[0]) if names else claim.reports.get(choice.report_line)
-            for one in self._compose_for(self._in_its_line(study, choice, before), choice, names, previews):
+        for choice, names in _grouped(claim, chosen) or [(self._kept_here(), ())]:
+            in_its_line = self._in_its_line(study, choice, _before(claim, choice, names))
+            for one in self._compose_for(in_its_line, choice, names, previews):
                 known = kept.get(one.sop_instance_uid)
                 kept[one.sop_instance_uid] = _both(known, one) if known else one
         return list(kept.values())
@@ -194,12 +193,23 @@ class Composing:
         return [replace(one, objection=objections.get(one.sop_instance_uid, "")) for one in kept]
 
 
-def _grouped(chosen: Mapping[str, Choice], reports: Mapping[str, str]) -> list[tuple[Choice, tuple[str, ...]]]:
-    """Give each composition once, with those who get it. `reports`: the one that each destination's follows."""
+def _grouped(claim: Claim, chosen: Mapping[str, Choice]) -> list[tuple[Choice, tuple[str, ...]]]:
+    """Give each composition once, with those who get it and whose report follows the same one."""
     groups: dict[object, list[str]] = {}
     for name in sorted(chosen, key=lambda name: (chosen[name].composition, name)):
-        groups.setdefault((chosen[name].composition, reports.get(name)), []).append(name)
+        groups.setdefault((chosen[name].composition, _before(claim, chosen[name], (name,))), []).append(name)
     return [(chosen[names[0]], tuple(names)) for names in groups.values()]
+
+
+def _before(claim: Claim, choice: Choice, names: Sequence[str]) -> str | None:
+    """Give the report that the next one follows: the last one of these destinations.
+
+    Where none of them gets a report it is kept all the same, and follows the last one that was kept: a document that
+    goes in its place has the same number.
+    """
+    if names and Kind.SR in choice.kinds:
+        return claim.reports_at.get(names[0])
+    return claim.reports.get(choice.report_line)
 
 
 def _fallbacks(chosen: Mapping[str, Choice]) -> dict[str, tuple[str, ...]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cxrnode.domain.capability import NAMES, SEGMENTATION, choose
 from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.job import after_failure
-from cxrnode.errors import ClassNotAccepted, CxrnodeError, LeaseLost
+from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, LeaseLost
 from cxrnode.pipeline.failure import due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Archive, Clock, Ledger, Peer, StoreResult
@@ -44,18 +45,27 @@ class Delivering:
         )
         wanted = self._without_declined(destination, deliveries, now) if deliveries else []
         outlines = [delivery for delivery in wanted if delivery.sop_class_uid == SEGMENTATION]
-        gone = self._send(destination, outlines)
+        sent = self._sent(destination, outlines)
+        gone = self._mark_all(destination, sent)
         # A report that names a SEG follows it: where the SEG is refused, another report takes its place.
-        rest = [delivery for delivery in wanted if delivery.sop_class_uid != SEGMENTATION]
-        self._send(destination, [delivery for delivery in rest if delivery.row not in gone])
+        rest = [d for d in wanted if d.sop_class_uid != SEGMENTATION and d.row not in gone]
+        lost = next((result for result in sent if isinstance(result.error, AssociationLost)), None)
+        if lost and self._ledger.accepted(destination.name) is None:
+            self._mark_all(destination, [replace(lost, delivery=delivery) for delivery in rest])
+        else:
+            self._mark_all(destination, self._sent(destination, rest))
         return len(deliveries)
 
-    def _send(self, destination: Destination, deliveries: Sequence[Delivery]) -> set[int]:
-        """Send these and mark each; give the rows of all deliveries that are withdrawn for a refusal."""
+    def _sent(self, destination: Destination, deliveries: Sequence[Delivery]) -> Sequence[StoreResult]:
+        if not deliveries:
+            return ()
+        return self._peer.store(destination, [(d, self._archive.path(d.key)) for d in deliveries])
+
+    def _mark_all(self, destination: Destination, results: Sequence[StoreResult]) -> set[int]:
+        """Mark what became of each; give the rows of all deliveries that are withdrawn for a refusal."""
         gone: set[int] = set()
-        sent = self._peer.store(destination, [(d, self._archive.path(d.key)) for d in deliveries]) if deliveries else ()
         # What is there is marked first: a refusal withdraws whatever else of its job is not known to be there.
-        for result in sorted(sent, key=lambda result: result.error is not None):
+        for result in sorted(results, key=lambda result: result.error is not None):
             if result.delivery.row not in gone:
                 gone |= self._mark(destination, result)
         return gone

@@ -53,6 +53,28 @@ def test_a_report_waits_for_the_seg_that_it_names(make):
     assert [one["segmentations"] for one in bench.held() if one["kind"] == "SR"] == [[]]
 
 
+def test_nothing_goes_to_a_destination_that_comes_up_between_the_seg_and_the_report(make):
+    """Nobody could ask it yet: the report that names the SEG waits for the answer, too."""
+    bench = make()
+    bench.peer.dead.add("pacs")
+    bench.peer.takes["pacs"] = EVERYTHING - {SEG}
+    bench.take(FILM)
+    store, stored = bench.peer.store, []
+
+    def come_up_afterwards(destination, deliveries):
+        try:
+            return store(destination, deliveries)
+        finally:
+            stored.append(len(deliveries))
+            bench.peer.dead.clear()
+
+    bench.peer.store = come_up_afterwards
+    bench.work()
+    assert (stored, bench.kinds()) == ([1], [])
+    bench.work(rounds=6)
+    assert bench.kinds() == ["GSPS", "SR"]
+
+
 def test_destinations_that_decline_the_same_job_get_one_report_each(make):
     """The second declines when the job is to run again already: its report is held back all the same."""
     bench = make(**BOTH)
@@ -140,6 +162,19 @@ def test_a_destination_that_never_got_a_report_gets_a_first_one(make):
     bench.take(LATERAL)
     bench.work(rounds=2)
     assert [(one["predecessor"], one["revision"]) for one in bench.held() if one["kind"] == "SR"] == [("", 1)]
+
+
+def test_a_document_in_place_of_the_report_is_numbered_like_it(make):
+    """The report is kept and sent nowhere, and the next one follows it: so does what the destination gets."""
+    bench = make()
+    bench.peer.takes["pacs"] = frozenset({CLASSES[Kind.PDF]})
+    bench.line.ask_capabilities(PACS)
+    for film in (PA, LATERAL):
+        bench.take(film)
+        bench.work(rounds=2)
+    first, second = bench.said()
+    assert (second["revision"], second["predecessor"]) == (2, first["uid"])
+    assert bench.kinds() == ["PDF", "PDF"]
 
 
 def test_a_retraction_in_another_class_follows_what_it_takes_back(make):
