@@ -123,7 +123,7 @@ class Choice:
 
     @property
     def report_line(self) -> str:
-        """Which line of reports it gets: one follows the other, and none names a SEG that the destination lacks."""
+        """What its report is filed under: reports of one class and geometry that name SEGs, or name none."""
         alone = "" if Kind.SEG in self.kinds else " alone"
         return f"{Kind.SR} {self.report_class} {self.geometry}{alone}"
 
