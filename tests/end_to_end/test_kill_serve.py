@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pydicom
 
+from cxrnode.domain.capability import CLASSES, REPORT_CLASSES, Kind, ReportClass
 from cxrnode.domain.delivery import CommitmentPolicy, Destination
 from cxrnode.domain.identity import AETitle
 from cxrnode.errors import CxrnodeError
@@ -30,7 +31,7 @@ MOST_LINES = (12, 12, 60, 60, 60, 40)
 """How many lines each run may log before it is killed, at most. The whole load is about 250 lines of work, some 60 of
 them of receiving, which is over within a second: so the first runs are killed early."""
 
-SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.33"
+SEG, SR = CLASSES[Kind.SEG], REPORT_CLASSES[ReportClass.COMPREHENSIVE_3D]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

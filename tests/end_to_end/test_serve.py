@@ -194,7 +194,7 @@ def test_lateral_and_frontal_of_one_study_come_back_as_one_report(tmp_path: Path
         assert node.send(paths) == [0, 0]
         node.wait(lambda: node.jobs() and all_committed(node.jobs()))
         (job,) = node.jobs()
-        assert [one.kind for one in job.evidence] == ["SEG", "SR"]
+        assert [one.kind.split()[0] for one in job.evidence] == ["SEG", "SR"]
         assert {one.sop_instance_uid for one in job.evidence} == set(pacs.kept)
         assert node.cli("status").returncode == 0
         assert node.cli("check").returncode == 0
