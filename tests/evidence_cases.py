@@ -35,7 +35,7 @@ from cxrnode.evidence.encode import encoded
 from cxrnode.evidence.headers import read_header
 from cxrnode.evidence.identity import segmentation_uid
 from cxrnode.evidence.report import compose_report, report_uid
-from cxrnode.evidence.segmentation import compose_segmentation
+from cxrnode.evidence.segmentation import compose_segmentation, segmented
 from cxrnode.phantom import Radiograph, study_of, write
 from cxrnode.pixels.header import HeaderReader
 
@@ -259,9 +259,9 @@ def segmentations_of(study: StudyResult, **author: str) -> dict[str, list[str]]:
     writer = composer(**author)
     return {
         image.source.uid: [
-            writer.segmentation_uid(image.source, result, Geometry.VIEWER)
+            writer.segmentation_uid(image.source, part, Geometry.VIEWER)
             for result in image.results
-            if any(region.mask.any() for region in result.regions)
+            for part in segmented(result, Geometry.VIEWER)
         ]
         for image in study.images
     }

@@ -22,7 +22,7 @@ from cxrnode.evidence import capture, document, key_objects, pages, presentation
 from cxrnode.evidence.encode import encoded
 from cxrnode.evidence.headers import read_header
 from cxrnode.evidence.identity import Author, segmentation_uid
-from cxrnode.evidence.segmentation import compose_segmentation
+from cxrnode.evidence.segmentation import compose_segmentation, segmented
 from cxrnode.ports import Draft, Picture, StatedEvidence
 
 
@@ -47,12 +47,16 @@ class Drafting:
         return report.report_uid(self.author, self.study, self.segmentations(), self.choice.report_class)
 
     def segmentations(self) -> dict[str, list[str]]:
-        """Give by source UID the SEGs that go with the report, one for each result that outlines something."""
+        """Give by source UID the SEGs that go with the report, in the order of the results and their regions."""
         if Kind.SEG not in self.choice.kinds:
             return {}
         return {
-            image.source.uid: [self.seg_uid(image, one) for one in _outlining(image)] for image in self.study.images
+            image.source.uid: [self.seg_uid(image, one) for one in self.segmented(image)] for image in self.study.images
         }
+
+    def segmented(self, image: ImageResult) -> list[ModelResult]:
+        """Give what each SEG on an image shows."""
+        return [part for result in image.results for part in segmented(result, self.choice.geometry)]
 
     def seg_uid(self, image: ImageResult, result: ModelResult) -> str:
         """Give the UID of one model's SEG on an image."""
@@ -96,14 +100,9 @@ class Drafting:
         )
 
 
-def _outlining(image: ImageResult) -> list[ModelResult]:
-    """Give the results that have something to outline."""
-    return [result for result in image.results if any(region.mask.any() for region in result.regions)]
-
-
 def _segmentations(work: Drafting) -> Iterator[Draft]:
     for image in work.study.images:
-        for result in _outlining(image):
+        for result in work.segmented(image):
             yield work.draft(
                 Kind.SEG,
                 work.seg_uid(image, result),

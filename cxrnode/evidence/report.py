@@ -172,15 +172,17 @@ def _list_references(built: Dataset, study: StudyResult, instances: Sequence[_Re
 
 def _frames(study: StudyResult, segmentations: Mapping[str, Sequence[str]]) -> dict[str, Frame]:
     """Find the frame of each tracked segment: our SEGs have one frame a segment, in the order of the regions."""
-    frames = {}
+    frames: dict[str, Frame] = {}
     for image in study.images:
-        outlined = [result for result in image.results if any(region.mask.any() for region in result.regions)]
-        segs = segmentations.get(image.source.uid, ())
-        for result, seg in zip(outlined if segs else (), segs, strict=True):
-            shown = (region for region in result.regions if region.mask.any())
-            for number, region in enumerate(shown, 1):
-                tracked = region_uid(image.source, result.model, region.label)
-                frames[tracked] = Frame(sop_instance_uid=seg, number=number)
+        tracked = [
+            [region_uid(image.source, result.model, region.label) for region in result.regions if region.mask.any()]
+            for result in image.results
+        ]
+        segs, shown = segmentations.get(image.source.uid, ()), [uids for uids in tracked if uids]
+        if len(segs) > len(shown):  # one for each region
+            shown = [[uid] for uids in shown for uid in uids]
+        for uids, seg in zip(shown if segs else (), segs, strict=True):
+            frames |= {uid: Frame(sop_instance_uid=seg, number=number) for number, uid in enumerate(uids, 1)}
     return frames
 
 

@@ -8,6 +8,7 @@ dcmqi reads with exactly the areas that were given, and that OHIF shows (PS3.3 A
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +22,7 @@ from cxrnode.domain.delivery import Geometry
 from cxrnode.domain.finding import ModelIdentity, ModelResult, Region
 from cxrnode.domain.selection import OWN_MANUFACTURER
 from cxrnode.domain.study import Instance
+from cxrnode.domain.wording import name_of
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence import headers, settle
 from cxrnode.evidence.algorithms import add_algorithms, model_uid
@@ -38,6 +40,18 @@ DERIVED_BY_SEGMENTATION = Code("113076", "DCM", "Segmentation")
 """PS3.16 CID 7203, Image Derivation."""
 
 
+def segmented(result: ModelResult, geometry: Geometry) -> tuple[ModelResult, ...]:
+    """Give what of a result each of its SEGs shows: all regions that have a pixel; one each where frames share a byte.
+
+    Frames that do not end with a byte run into each other (PS3.5 8.1.1). OHIF cannot unpack them, nor a DICOMweb server
+    give them singly; alone in its object every reader has a frame as it is.
+    """
+    regions = tuple(region for region in result.regions if region.mask.any())
+    if geometry is Geometry.VIEWER and len(regions) > 1 and regions[0].mask.size % 8:
+        return tuple(replace(result, regions=(region,)) for region in regions)
+    return (replace(result, regions=regions),) if regions else ()
+
+
 def compose_segmentation(
     author: Author, source: Instance, header: Dataset, result: ModelResult, geometry: Geometry
 ) -> Dataset | None:
@@ -51,10 +65,7 @@ def compose_segmentation(
     moment = headers.moment_of(header)
     built = _template(author, source, result, regions, uid)
     planes = [region.mask for region in regions]
-    if geometry is Geometry.VIEWER and len(planes) > 1 and planes[0].size % 8:
-        put_fractions(built, planes)
-    else:
-        put_pixels(built, planes)
+    put_pixels(built, planes)
     add_geometry(built, header, geometry)
     settle.settle(built, moment)
     models = (result.model, *result.leaning_on)
@@ -76,7 +87,7 @@ def _template(author: Author, source: Instance, result: ModelResult, regions: Se
         SOPInstanceUID=uid,
         Modality="SEG",
         Manufacturer=OWN_MANUFACTURER,
-        SeriesDescription=plain(f"cxrnode {model.name} segmentation"),
+        SeriesDescription=plain(_series_description(result.model, regions)),
         ManufacturerModelName="cxrnode",
         ReferencedSeriesSequence=[referenced],
         SourceImageSequence=[image],
@@ -100,22 +111,22 @@ def _template(author: Author, source: Instance, result: ModelResult, regions: Se
     return built
 
 
+def _series_description(model: ModelIdentity, regions: Sequence[Region]) -> str:
+    """Say what an object of one segment shows first: lists of series show some twenty letters."""
+    alone = f"{name_of(regions[0].label).short}, " if len(regions) == 1 else ""
+    return f"cxrnode {alone}{model.name} segmentation"
+
+
 _PIXELS: Mapping[str, object] = {
     "SamplesPerPixel": 1,
     "PhotometricInterpretation": "MONOCHROME2",
     "PixelRepresentation": 0,
     "LossyImageCompression": "00",
+    "SegmentationType": "BINARY",
+    "BitsAllocated": 1,
+    "BitsStored": 1,
+    "HighBit": 0,
 }
-_BIT: Mapping[str, object] = {"SegmentationType": "BINARY", "BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}
-_BYTE: Mapping[str, object] = {
-    "SegmentationType": "FRACTIONAL",
-    "SegmentationFractionalType": "OCCUPANCY",
-    "MaximumFractionalValue": 255,
-    "BitsAllocated": 8,
-    "BitsStored": 8,
-    "HighBit": 7,
-}
-"""PS3.3 C.8.20.2: one bit a pixel, or one byte."""
 
 
 def _segments(source: Instance, result: ModelResult, regions: Sequence[Region]) -> list[Dataset]:
@@ -197,30 +208,15 @@ def _frame(number: int, derivation: Dataset) -> Dataset:
 
 def put_pixels(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
     """Pack the planes one after the other, eight pixels a byte, first pixel lowest (PS3.5 8.1.1, D.1)."""
-    built.update(data_set(**_BIT))
     alone = [np.packbits(plane.ravel(), bitorder="little") for plane in planes]
     # A plane that does not end with a byte shares that byte with the next one.
     flush = planes[0].size % 8 == 0
     frames = alone if flush else [np.packbits(np.concatenate([p.ravel() for p in planes]), bitorder="little")]
-    _put(built, planes, frames)
-    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(alone, 2)) else "NO"
-
-
-def put_fractions(built: Dataset, planes: Sequence[NDArray[np.bool_]]) -> None:
-    """Write a byte a pixel, each wholly in its segment or not at all.
-
-    For frames that share a byte when they are packed: OHIF cannot unpack them, nor DICOMweb servers give them singly.
-    """
-    built.update(data_set(**_BYTE))
-    _put(built, planes, [np.where(plane, np.uint8(255), np.uint8(0)) for plane in planes])
-    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(planes, 2)) else "NO"
-
-
-def _put(built: Dataset, planes: Sequence[NDArray[np.bool_]], frames: Sequence[NDArray[np.uint8]]) -> None:
     length = sum(frame.size for frame in frames)
     built.Rows, built.Columns = planes[0].shape
     built.PixelData = b"".join([*(frame.tobytes() for frame in frames), b"\x00" * (length % 2)])
     built["PixelData"].VR = "OB"
+    built.SegmentsOverlap = "YES" if any(bool((a & b).any()) for a, b in combinations(alone, 2)) else "NO"
 
 
 def _take_over(header: Dataset, built: Dataset, author: Author) -> None:

@@ -31,7 +31,7 @@ def writer(request: pytest.FixtureRequest) -> Composer:
 @pytest.fixture
 def made(tmp_path: Path) -> Case:
     """One case."""
-    return case(tmp_path)
+    return case(tmp_path, rows=304, cols=264)
 
 
 @pytest.fixture

@@ -132,8 +132,9 @@ def _composed(made: Case, kind: ReportClass, folder: Path) -> tuple[tuple[Path, 
     author, study = composer().author, made.full_study()
     header = headers.read_header(made.source, made.path)
     composed = (
-        segmentation.compose_segmentation(author, made.source, header, result, Geometry.VIEWER)
+        segmentation.compose_segmentation(author, made.source, header, part, Geometry.VIEWER)
         for result in study.images[0].results
+        for part in segmentation.segmented(result, Geometry.VIEWER)
     )
     segs = [built for built in composed if built is not None]
     uids = {made.source.uid: [str(built.SOPInstanceUID) for built in segs]}

@@ -126,7 +126,7 @@ def test_uids_are_known_before_composing(made):
     """The line asks for the UID first, and composes only what is not kept."""
     segmentation_uid = composer().segmentation_uid(made.source, made.result, Geometry.VIEWER)
     assert _segmentation(made).sop_instance_uid == segmentation_uid
-    report_uid = composer().single_report_uid(made.study(), {made.source.uid: [segmentation_uid]})
+    report_uid = composer().single_report_uid(made.study(), segmentations_of(made.study()))
     assert _report(made).sop_instance_uid == report_uid
 
 

@@ -18,6 +18,7 @@ from cxrnode.domain.finding import Box, Finding, Measurement, ModelResult, Prese
 from cxrnode.domain.reasons import CAVEATS, RETRACTIONS
 from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.report import link_of
+from cxrnode.evidence.segmentation import segmented
 from cxrnode.ports import ReportLink
 from tests.evidence_cases import CLASSIFIER, OPACITY, Case, case, composer, kept, segmentations_of
 
@@ -99,18 +100,22 @@ def test_every_measurement_group_has_a_coordinate_or_shares_its_tracking_uid_wit
 
 def test_regions_are_tracked_by_the_same_uid_in_segmentation_and_report(made):
     """One UID a structure, and the frame that shows it."""
-    segmentation = composer().segmentation(made.source, made.path, made.result, Geometry.VIEWER)
-    assert segmentation is not None
-    segments = pydicom.dcmread(io.BytesIO(segmentation.encoded)).SegmentSequence
+    parts = segmented(made.result, Geometry.VIEWER)
+    written = [composer().segmentation(made.source, made.path, part, Geometry.VIEWER) for part in parts]
+    read = [pydicom.dcmread(io.BytesIO(one.encoded)) for one in written if one]
+    tracked = {
+        (one.SOPInstanceUID, segment.SegmentNumber): segment.TrackingUID
+        for one in read
+        for segment in one.SegmentSequence
+    }
     frames = {}
     for group in _groups(_read(made)):
         for item in group.ContentSequence:
             if item.ValueType == "IMAGE" and _name(item) == "Referenced Segmentation Frame":
                 reference = item.ReferencedSOPSequence[0]
-                assert reference.ReferencedSOPInstanceUID == segmentation.sop_instance_uid
                 assert "ReferencedSegmentNumber" not in reference
-                frames[_tracking(group)] = reference.ReferencedFrameNumber
-    assert frames == {segment.TrackingUID: segment.SegmentNumber for segment in segments}
+                frames[reference.ReferencedSOPInstanceUID, reference.ReferencedFrameNumber] = _tracking(group)
+    assert frames == tracked
 
 
 def test_numbers_are_rounded_text_with_their_units(made):

@@ -19,6 +19,7 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.evidence.codes import UnknownConcept
 from cxrnode.evidence.geometry import pixel_spacing
 from cxrnode.evidence.headers import read_header
+from cxrnode.evidence.segmentation import segmented
 from tests.evidence_cases import LUNGS, Case, case, composer, four_kinds, result_of
 
 
@@ -55,13 +56,20 @@ def test_planes_come_back_as_they_were_given(made):
         assert np.array_equal(plane.astype(bool), region.mask)
 
 
-def test_frames_that_would_share_a_byte_have_a_byte_a_pixel(made):
-    """Each pixel wholly in its segment or not at all: OHIF cannot unpack frames that do not begin with a byte."""
-    read = _read(made)
-    assert (read.SegmentationType, read.SegmentationFractionalType) == ("FRACTIONAL", "OCCUPANCY")
-    assert (read.BitsAllocated, read.BitsStored, read.HighBit, read.MaximumFractionalValue) == (8, 8, 7, 255)
-    assert set(np.unique(read.pixel_array)) == {0, 255}
-    assert len(read.PixelData) == 3 * 301 * 263 + 1
+def test_frames_that_would_share_a_byte_have_an_object_each(made):
+    """Alone each begins with a byte: OHIF cannot unpack others, and Slicer and Weasis take a byte a pixel otherwise."""
+    parts = segmented(made.result, Geometry.VIEWER)
+    read = [_read(made, regions=part.regions) for part in parts]
+    assert [[one.SegmentLabel for one in each.SegmentSequence] for each in read] == [
+        ["Right lung"],
+        ["Left lung"],
+        ["Heart"],
+    ]
+    assert {each.SegmentationType for each in read} == {"BINARY"}
+    assert len({each.SOPInstanceUID for each in read}) == 3
+    assert read[0].SeriesDescription == "cxrnode R lung, lungs segmentation"
+    for each, region in zip(read, made.result.regions, strict=True):
+        assert np.array_equal(each.pixel_array.astype(bool), region.mask)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +77,11 @@ def test_frames_that_would_share_a_byte_have_a_byte_a_pixel(made):
     [({"cols": 264}, Geometry.VIEWER, 3), ({}, Geometry.STRICT, 3), ({}, Geometry.VIEWER, 1)],
     ids=["whole bytes", "strict", "one frame"],
 )
-def test_all_other_frames_have_a_bit_a_pixel(spec, geometry, regions, tmp_path):
+def test_all_other_frames_are_in_one_object(spec, geometry, regions, tmp_path):
     """Where frames begin with a byte anyway, where there is only one, and where strict comes before viewable."""
     made = case(tmp_path, **{"rows": 301, "cols": 263, **spec})
-    read = _read(made, geometry, regions=made.result.regions[:regions])
-    assert (read.SegmentationType, read.BitsAllocated, read.BitsStored, read.HighBit) == ("BINARY", 1, 1, 0)
-    assert "MaximumFractionalValue" not in read
+    (part,) = segmented(replace(made.result, regions=made.result.regions[:regions]), geometry)
+    assert len(part.regions) == regions
 
 
 def test_one_region_is_one_frame_that_names_its_segment(made):

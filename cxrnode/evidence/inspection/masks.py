@@ -60,10 +60,8 @@ def planes_of(root: Item) -> tuple[Plane, ...]:
 
 
 def _pixels(root: Item, size: int) -> Mask:
-    """Give the pixels of all frames, fewer where there are fewer; a byte counts where it is not zero."""
+    """Give the pixels of all frames, fewer where there are fewer."""
     stored = np.frombuffer(root.value("PixelData"), dtype=np.uint8)
-    if root.number("BitsAllocated") == 8:
-        return np.asarray(stored[:size] != 0)
     return np.unpackbits(stored, bitorder="little")[:size].view(np.bool_)
 
 
@@ -104,15 +102,9 @@ def misshapen(root: Item, planes: tuple[Plane, ...]) -> Iterator[str]:
     count, described = root.number("NumberOfFrames"), len(root.items("PerFrameFunctionalGroupsSequence"))
     if count != described:
         yield f"NumberOfFrames: {count}, but {described} items in PerFrameFunctionalGroupsSequence"
-    bits = root.number("BitsAllocated")
-    if (bits == 8) != (root.text("SegmentationType") == "FRACTIONAL"):
-        yield f"BitsAllocated: {bits}, which does not go with {root.text('SegmentationType')}"
-    needed = -(-root.number("Rows") * root.number("Columns") * count * bits // 8)
+    needed = -(-root.number("Rows") * root.number("Columns") * count // 8)
     if len(root.value("PixelData")) != needed + needed % 2:
         yield f"PixelData: {len(root.value('PixelData'))} bytes, not {needed} and its padding"
-    stored = np.frombuffer(root.value("PixelData") if bits == 8 else b"", dtype=np.uint8)
-    if np.count_nonzero(stored) != np.count_nonzero(stored == 255):
-        yield "PixelData: a pixel is neither wholly in its segment nor outside"
     yield from _frames_at_fault(numbers, planes)
     if root.text("SegmentsOverlap") == "NO" and any((a.mask & b.mask).any() for a, b in combinations(planes, 2)):
         yield "SegmentsOverlap: NO, but segments share pixels"

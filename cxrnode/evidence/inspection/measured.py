@@ -124,7 +124,6 @@ def _asymmetries(group: Group, chart: Chart) -> list[float] | None:
         for source in set(group.sources)
         for right in chart.lungs(source, codes.RIGHT.value)
         for left in chart.lungs(source, codes.LEFT.value)
-        if right.segmentation == left.segmentation
     ]
     return [(right - left) / (right + left) for right, left in pairs] or None
 
