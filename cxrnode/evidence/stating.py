@@ -27,7 +27,7 @@ from cxrnode.domain.reasons import CAVEATS, REASONS, RETRACTIONS
 from cxrnode.domain.study import Instance
 from cxrnode.evidence import codes
 from cxrnode.evidence.identity import finding_uid, region_uid
-from cxrnode.evidence.statements import Group, Note, Number, around, border, number, whole
+from cxrnode.evidence.statements import Group, Note, Number, around, border, largest_piece, number, whole
 
 
 class _Place(IntEnum):
@@ -215,12 +215,13 @@ def _region_group(source: Instance, result: ModelResult, region: Region) -> Grou
     what, presence = codes.structure(region.label), result.presence_of(region.label)
     present = presence is Presence.PRESENT
     own = [m for m in result.measurements if m.region == region.label and not m.lines]
+    piece, count = largest_piece(region.mask)
     return Group(
         title=what.called(presence),
         tracking_uid=region_uid(source, result.model, region.label),
         source=source.uid,
         model=result.model,
-        outline=border(region.mask),
+        outline=border(piece),
         region=region.label,
         category=what.category if present else None,
         finding=what.kind if present else None,
@@ -228,9 +229,14 @@ def _region_group(source: Instance, result: ModelResult, region: Region) -> Grou
         laterality=what.laterality,
         numbers=tuple(_stated(m, source) for m in own),
         judgments=() if present else ((what.kind, codes.PRESENCES[presence]),),
-        caveats=tuple(dict.fromkeys(CAVEATS[caveat] for m in own for caveat in m.caveats)),
+        caveats=(*dict.fromkeys(CAVEATS[caveat] for m in own for caveat in m.caveats), *_in_part(count)),
         leaning_on=result.leaning_on if what.laterality else (),
     )
+
+
+def _in_part(pieces: int) -> tuple[str, ...]:
+    said = f"The outline is that of the largest of {pieces} parts; the segmentation shows each"
+    return (said,) if pieces > 1 else ()
 
 
 def _absent_group(source: Instance, result: ModelResult, label: str) -> Group:

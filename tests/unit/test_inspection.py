@@ -13,11 +13,13 @@ from pydicom.dataset import Dataset
 
 from cxrnode.domain.capability import REPORT_CLASSES, Kind, ReportClass
 from cxrnode.domain.delivery import Geometry
+from cxrnode.domain.finding import Mask
 from cxrnode.evidence import codes, headers
 from cxrnode.evidence.inspection import Inspected, inspect
 from cxrnode.evidence.inspection.carried import PATIENT_AND_STUDY
 from cxrnode.evidence.inspection.inspector import LINES
 from cxrnode.evidence.inspection.sides import _side_in
+from tests import inspecting
 from tests.evidence_cases import case, instance_of
 from tests.inspecting import judged_of, made, made_of, study_of
 
@@ -231,3 +233,21 @@ def test_a_film_that_says_only_that_it_was_compressed_with_loss_keeps_nothing_ba
     everything = made_of(compressed, study_of(compressed), tmp_path)
     assert "01" in {pydicom.dcmread(o.path).get("LossyImageCompression") for o in everything.objects}
     assert everything.objections() == {}
+
+
+def test_a_region_in_pieces_is_outlined_by_its_largest_and_the_report_says_so(tmp_path, monkeypatch):
+    """Air at an apex and air further down: the line is around one, the SEG shows both, and nothing is objected to."""
+    whole = inspecting._apices
+
+    def in_pieces(masks: dict[str, Mask]) -> Mask:
+        air = whole(masks)
+        rows = np.flatnonzero(air.any(axis=1))
+        air[rows[len(rows) // 2] : rows[len(rows) // 2] + 6] = False
+        return air
+
+    monkeypatch.setattr(inspecting, "_apices", in_pieces)
+    everything = made(tmp_path, kinds=(Kind.SEG, Kind.SR))
+    assert everything.objections() == {}
+    report = pydicom.dcmread(everything.of(Kind.SR).path)
+    said = [str(element.value) for element in report.iterall() if element.keyword == "TextValue"]
+    assert sum("the largest of 2 parts" in text for text in said) == 2

@@ -37,6 +37,16 @@ class Plane:
         return int(np.count_nonzero(self.mask))
 
     @cached_property
+    def largest(self) -> tuple[float, float, float, float]:
+        """The bounds of its largest piece: a report outlines no more than that."""
+        from scipy import ndimage  # when it is first needed: most masks are of one piece
+
+        pieces, _ = ndimage.label(self.mask, structure=np.ones((3, 3)))
+        sizes = np.bincount(pieces.ravel())
+        rows, columns = ndimage.find_objects(pieces)[int(np.argmax(sizes[1:]))]
+        return float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)
+
+    @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of what is not empty, at the corners of its outermost pixels."""
         rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))

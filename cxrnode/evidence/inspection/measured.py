@@ -180,8 +180,8 @@ def _beside_its_mask(outline: Outline, group: Group, chart: Chart) -> Iterator[s
     if not masks or not outline.points:
         return
     near = _CLOSE if len(outline.points) == 5 else _CLOSE + max(masks[0].mask.shape) / _COARSE
-    if not any(lies(outline, plane.bounds, near) for plane in masks):
-        yield f"{outline.path}GraphicData: not around the mask of the same tracking UID"
+    if not any(lies(outline, plane.bounds, near) or lies(outline, plane.largest, near) for plane in masks):
+        yield f"{outline.path}GraphicData: not around the mask of the same tracking UID, nor around its largest piece"
 
 
 def lies(outline: Outline, sides: Sequence[float], near: float = _CLOSE) -> bool:
