@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite"
 _POLL_SECONDS = 0.2
-_ECHO_SECONDS = 30.0
 
 
 class SystemClock:

@@ -46,8 +46,8 @@ class Composing:
 
     def needs_pictures(self, claim: Claim) -> bool:
         """Tell whether a destination gets images with something burned in."""
-        choices = [*self._chosen(claim).values(), self._kept_here()]
-        return not claim.retracts and any(Kind.SC in choice.kinds for choice in choices)
+        choices = list(self._chosen(claim).values()) or [self._kept_here()]
+        return any(Kind.SC in choice.kinds for choice in choices)
 
     def compose(
         self,

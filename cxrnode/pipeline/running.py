@@ -86,22 +86,23 @@ class Running:
 
     def _predict(self, claims: Sequence[Claim]) -> Mapping[tuple[int, int], ImagePrediction]:
         requests: dict[tuple[int, int], Request] = {}
-        for claim in claims:
+        for claim in (claim for claim in claims if not claim.retracts):
+            preview = self._plan.preview or self._composing.needs_pictures(claim)
             for member in claim.members:
-                if not claim.verdicts[member.row] and not claim.retracts:
-                    requests[claim.job, member.row] = self._request(claim, member)
+                if not claim.verdicts[member.row]:
+                    requests[claim.job, member.row] = self._request(claim, member, preview=preview)
         if not requests:
             return {}
         answers = self._predictor.predict(list(requests.values()), lambda: self._renew(claims))
         return dict(zip(requests, answers, strict=True))
 
-    def _request(self, claim: Claim, member: Instance) -> Request:
+    def _request(self, claim: Claim, member: Instance, *, preview: bool) -> Request:
         return Request(
             row=member.row,
             path=self._archive.path(member.key),
             transfer_syntax_uid=member.description.transfer_syntax_uid,
             models=claim.models,
-            preview=self._plan.preview or self._composing.needs_pictures(claim),
+            preview=preview,
         )
 
     def _renew(self, claims: Sequence[Claim]) -> None:

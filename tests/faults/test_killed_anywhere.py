@@ -80,6 +80,21 @@ def arrival_of(path: Path) -> Arrival:
     return Arrival(path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=sender)
 
 
+def mortal_line(killer: Killer, archive: SpoolArchive, ledger: SqliteLedger, peer: FakePeer, clock: FakeClock) -> Line:
+    """A line whose every port call can be its last."""
+    return Line(
+        plan=PLAN,
+        archive=killer.guard(archive, "archive"),
+        ledger=killer.guard(ledger, "ledger"),
+        reader=HeaderReader(),
+        predictor=killer.guard(FakePredictor(), "predictor"),
+        composer=killer.guard(FakeComposer(), "composer"),
+        peer=killer.guard(peer, "peer"),
+        clock=clock,
+        chance=lambda: 0.5,
+    )
+
+
 def live(world: World, killer: Killer) -> None:
     """One life of the node: start, take what is sent, work until nothing is left. Killed where the killer says."""
     world.births += 1
@@ -87,17 +102,7 @@ def live(world: World, killer: Killer) -> None:
     with SqliteLedger.open(
         world.folder / "ledger.sqlite", incarnation=f"life {world.births}", exclusive=True
     ) as ledger:
-        line = Line(
-            plan=PLAN,
-            archive=killer.guard(archive, "archive"),
-            ledger=killer.guard(ledger, "ledger"),
-            reader=HeaderReader(),
-            predictor=killer.guard(FakePredictor(), "predictor"),
-            composer=killer.guard(FakeComposer(), "composer"),
-            peer=killer.guard(world.peer, "peer"),
-            clock=world.clock,
-            chance=lambda: 0.5,
-        )
+        line = mortal_line(killer, archive, ledger, world.peer, world.clock)
         line.start()
         for name in list(FILMS)[:3]:
             world.sends(line, name)

@@ -17,13 +17,10 @@ from cxrnode.domain.job import JobState
 from cxrnode.ledger import SqliteLedger
 from cxrnode.phantom import Radiograph, write
 from cxrnode.pipeline import Line
-from cxrnode.pixels.header import HeaderReader
 from tests.fakes.clock import FakeClock
-from tests.fakes.composer import FakeComposer
 from tests.fakes.killer import Killed, Killer
 from tests.fakes.peer import FakePeer
-from tests.fakes.predictor import FakePredictor
-from tests.faults.test_killed_anywhere import PACS, PLAN, VNA, arrival_of
+from tests.faults.test_killed_anywhere import PACS, VNA, arrival_of, mortal_line
 
 NO_SEG = frozenset(NAMES) - {CLASSES[Kind.SEG]}
 
@@ -50,17 +47,7 @@ def live(world: World, killer: Killer) -> None:
     archive = SpoolArchive(world.folder / "spool", floor_bytes=0)
     path = world.folder / "ledger.sqlite"
     with SqliteLedger.open(path, incarnation=f"life {world.births}", exclusive=True) as ledger:
-        line = Line(
-            plan=PLAN,
-            archive=killer.guard(archive, "archive"),
-            ledger=killer.guard(ledger, "ledger"),
-            reader=HeaderReader(),
-            predictor=killer.guard(FakePredictor(), "predictor"),
-            composer=killer.guard(FakeComposer(), "composer"),
-            peer=killer.guard(world.peer, "peer"),
-            clock=world.clock,
-            chance=lambda: 0.5,
-        )
+        line = mortal_line(killer, archive, ledger, world.peer, world.clock)
         line.start()
         if not world.acknowledged:
             incoming = world.folder / "spool" / "incoming" / f"{world.births}.part"
