@@ -9,10 +9,10 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test lint conformance bench composing lock clean
+.PHONY: targets setup demo test test-faults fuzz soak lint conformance bench composing lock clean
 
 targets: ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## build .venv with exactly the locked packages (Python 3.11 to 3.13)
 
@@ -21,6 +21,15 @@ demo: $(STAMP) ## a node, an archive and a radiograph on this machine; prints wh
 
 test: $(STAMP) ## the tests; ARGS=--require-peers counts a missing peer as a failure
 	$(BIN)/pytest $(ARGS)
+
+test-faults: $(STAMP) ## the long form of the fault suites, with counts of what was injected, lost and doubled
+	$(BIN)/pytest tests/faults --long --require-peers $(ARGS)
+
+fuzz: $(STAMP) ## the long form of fuzzing: associations, headers, pixels, settings
+	$(BIN)/pytest tests/fuzz --long --require-peers $(ARGS)
+
+soak: $(STAMP) ## an hour of mixed traffic with faults, reconciled instance by instance
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(STAMP) ## style, types, and the layers of the architecture
 	$(BIN)/ruff check .

@@ -16,9 +16,12 @@ import pytest
 
 from cxrnode.phantom import Phantom, Radiograph, write
 from tests import checkers, peers
+from tests.tally import Tally
 
 _SMALL = 128
 """Rows and columns of a radiograph where nothing depends on its size."""
+
+_TALLY = Tally()
 
 
 def pytest_configure() -> None:
@@ -28,7 +31,9 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --require-peers and --screenshots."""
+    """Add --require-peers, --long, --tally and --screenshots."""
+    parser.addoption("--long", action="store_true", help="run the long form of the fault, fuzz and soak suites")
+    parser.addoption("--tally", type=Path, help="the file that keeps the fault suites' counts, as JSON")
     parser.addoption(
         "--require-peers",
         action="store_true",
@@ -37,6 +42,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots", type=Path, help="the folder that keeps what a viewer showed (default: below pytest's own)"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the long form has: `make test` is no place for an hour."""
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what the fault suites counted."""
+    if _TALLY.counts:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(_TALLY.table())
+        kept = config.getoption("--tally")
+        if kept:
+            _TALLY.write(kept)
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    """Count faults: `tally.add("disk full", injected=1, fired=1, instances=12, lost=0, doubled=0)`."""
+    return _TALLY
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long form of a suite was asked for: `rounds = 1000 if long else 10`."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")
