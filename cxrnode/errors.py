@@ -71,6 +71,10 @@ class ChildLost(Retryable):
     """The child process that runs the models ended before it answered."""
 
 
+class Stopping(Retryable):
+    """The node is stopping; it goes on with this when it is started again."""
+
+
 class LeaseLost(Retryable):
     """The lease ran out and somebody else has the work; this attempt's result is dropped."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, Stopping
 
 
 class JobState(StrEnum):
@@ -63,9 +63,10 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Try again when the clock shows `due_at`."""
+    """Try again when the clock shows `due_at`. `counts`: whether the failed attempt is one of those that are spent."""
 
     due_at: datetime
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,10 @@ def after_failure(error: Exception, *, attempt: int, now: datetime, policy: Retr
 
     `attempt` counts from 1. `chance` in [0, 1) spreads the wait over half to all of its length (jitter), so
     that what failed together is not tried together. All but NeedsOperator is tried again, also what nobody foresaw: its
-    attempts end too.
+    attempts end too. What a stopping node gave up is due at once and costs no attempt.
     """
+    if isinstance(error, Stopping):
+        return Retry(due_at=now, counts=False)
     if isinstance(error, NeedsOperator) or attempt >= policy.attempts:
         return Park()
     doublings = min(attempt - 1, 30)

@@ -146,12 +146,20 @@ def renew(
         )
 
 
-def fail(connection: sa.Connection, held: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
-    """Schedule the job again, or park it; cancel it where a newer closing has replaced it meanwhile."""
+def fail(
+    connection: sa.Connection, held: Claim, *, due_at: datetime | None, reason: str, now: datetime, counts: bool = True
+) -> None:
+    """Schedule the job again, or park it; cancel it where a newer closing has replaced it meanwhile.
+
+    Where the attempt does not count, its try is given back.
+    """
     replaced = is_replaced(connection, held.job, held.study_uid)
     # A replaced job is never SCHEDULED, not even within this transaction: the one that replaced it waits there.
     retry = due_at is not None and not replaced
-    event, values = (JobEvent.RETRY, {"due_at": due_at}) if retry else (JobEvent.PARK, {})
+    event: JobEvent = JobEvent.RETRY if retry else JobEvent.PARK
+    values: dict[str, Any] = {"due_at": due_at} if retry else {}
+    if not counts:
+        values["tries"] = held.tries - 1
     after = move(
         connection, held.job, held.attempt, JobState.IN_PROGRESS, event, now, detail=reason, reason=reason, **values
     )

@@ -124,13 +124,23 @@ def mark_sent(connection: sa.Connection, delivery: Delivery, now: datetime, *, a
     _fenced(moved, DeliveryEvent.STORED, delivery)
 
 
-def fail(connection: sa.Connection, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+def fail(
+    connection: sa.Connection,
+    delivery: Delivery,
+    *,
+    due_at: datetime | None,
+    reason: str,
+    now: datetime,
+    counts: bool = True,
+) -> None:
     """Back in the queue for `due_at`, or parked where that is None; LeaseLost where somebody else has it.
 
-    What was taken back while it was on its way is withdrawn: nothing is to bring it out again.
+    Where the attempt does not count, its try is given back. What was taken back while it was on its way is withdrawn: nothing is to bring it out again.
     """
     event = DeliveryEvent.PARK if due_at is None else DeliveryEvent.RETRY
-    later = {} if due_at is None else {"due_at": due_at}
+    later: dict[str, Any] = {} if due_at is None else {"due_at": due_at}
+    if not counts:
+        later["tries"] = delivery.tries - 1
     moved = move(
         connection,
         delivery.row,

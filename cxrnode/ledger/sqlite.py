@@ -145,10 +145,12 @@ class SqliteLedger:
         with self._database.writing() as connection:
             completing.complete(connection, claim, completion, now)
 
-    def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+    def fail_job(
+        self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime, counts: bool = True
+    ) -> None:
         """Schedule the job again, or park it."""
         with self._database.writing() as connection:
-            jobs.fail(connection, claim, due_at=due_at, reason=reason, now=now)
+            jobs.fail(connection, claim, due_at=due_at, reason=reason, now=now, counts=counts)
 
     def claim_deliveries(
         self, destination: str, now: datetime, *, limit: int, lease_seconds: float
@@ -170,10 +172,12 @@ class SqliteLedger:
         with self._database.writing() as connection:
             sending.mark_sent(connection, delivery, now, ask_at=ask_at)
 
-    def fail_delivery(self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
+    def fail_delivery(
+        self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime, counts: bool = True
+    ) -> None:
         """Schedule it again, or park it."""
         with self._database.writing() as connection:
-            sending.fail(connection, delivery, due_at=due_at, reason=reason, now=now)
+            sending.fail(connection, delivery, due_at=due_at, reason=reason, now=now, counts=counts)
 
     def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:
         """Withdraw what its destination takes no such class of, and let its job run again."""

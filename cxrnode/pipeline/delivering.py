@@ -17,7 +17,7 @@ from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
 from cxrnode.domain.identity import derived_uid
 from cxrnode.domain.job import after_failure
 from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, LeaseLost
-from cxrnode.pipeline.failure import due, reason, tell_failure
+from cxrnode.pipeline.failure import counts, due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Archive, Clock, Ledger, Peer, StoreResult
 from cxrnode.telemetry import Event, tell
@@ -144,7 +144,9 @@ class Delivering:
         decision = after_failure(
             error, attempt=delivery.tries, now=now, policy=self._plan.delivery_policy, chance=self._chance()
         )
-        self._ledger.fail_delivery(delivery, due_at=due(decision), reason=reason(error), now=now)
+        self._ledger.fail_delivery(
+            delivery, due_at=due(decision), reason=reason(error), now=now, counts=counts(decision)
+        )
         tell_failure(
             error,
             decision,

@@ -15,6 +15,11 @@ def due(decision: Retry | Park) -> datetime | None:
     return decision.due_at if isinstance(decision, Retry) else None
 
 
+def counts(decision: Retry | Park) -> bool:
+    """Tell whether the failed attempt is one of those that are spent."""
+    return decision.counts if isinstance(decision, Retry) else True
+
+
 def reason(error: Exception) -> str:
     """Say what happened for the ledger; of an error nobody foresaw only its kind, because its text may quote values."""
     return str(error) if isinstance(error, CxrnodeError) else f"unexpected {type(error).__name__}"

@@ -17,7 +17,7 @@ from cxrnode.domain.selection import NotSuitable, Suitable, select
 from cxrnode.domain.study import Instance
 from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composed, Composing
-from cxrnode.pipeline.failure import due, reason, tell_failure
+from cxrnode.pipeline.failure import counts, due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
 from cxrnode.pixels import orientation
 from cxrnode.ports import Archive, Claim, Clock, Completion, Ledger, Outcome, Picture, Predictor, Request
@@ -196,7 +196,7 @@ class Running:
         )
         tell_failure(error, decision, now, Event.JOB_RETRIED, Event.JOB_PARKED, job=claim.job, attempt=claim.attempt)
         try:
-            self._ledger.fail_job(claim, due_at=due(decision), reason=reason(error), now=now)
+            self._ledger.fail_job(claim, due_at=due(decision), reason=reason(error), now=now, counts=counts(decision))
         except LeaseLost:
             tell(Event.LEASE_LOST, logging.WARNING, job=claim.job, attempt=claim.attempt)
 

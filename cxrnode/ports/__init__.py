@@ -184,8 +184,10 @@ class Ledger(Protocol):
         """
         ...
 
-    def fail_job(self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime) -> None:
-        """Schedule the job again for `due_at`, or park it where that is None."""
+    def fail_job(
+        self, claim: Claim, *, due_at: datetime | None, reason: str, now: datetime, counts: bool = True
+    ) -> None:
+        """Schedule the job again for `due_at`, or park it where that is None. Not `counts`: its try is given back."""
         ...
 
     def claim_deliveries(
@@ -198,8 +200,10 @@ class Ledger(Protocol):
         """The peer took it. `ask_at`: when commitment is to be asked for, None where SENT is final."""
         ...
 
-    def fail_delivery(self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime) -> None:
-        """Schedule it again, or park it where `due_at` is None."""
+    def fail_delivery(
+        self, delivery: Delivery, *, due_at: datetime | None, reason: str, now: datetime, counts: bool = True
+    ) -> None:
+        """Schedule it again, or park it where `due_at` is None. Not `counts`: its try is given back."""
         ...
 
     def decline(self, delivery: Delivery, *, reason: str, now: datetime) -> frozenset[int]:

@@ -92,6 +92,17 @@ def test_deliveries_of_another_incarnation_are_claimed_at_once(tmp_path: Path) -
         assert claim(ledger, 2) == []
 
 
+def test_a_sending_that_does_not_count_gives_its_try_back(ledger: SqliteLedger) -> None:
+    """What a stopping node was about to send is due at once, and as far from being parked as before."""
+    queue(ledger, "9.1")
+    for attempt in range(1, 4):
+        (held,) = claim(ledger, attempt)
+        assert (held.attempt, held.tries) == (attempt, 1)
+        ledger.fail_delivery(held, due_at=after(attempt), reason="stopping", now=after(attempt), counts=False)
+    (held,) = claim(ledger, 5)
+    assert held.tries == 1
+
+
 def test_a_failed_delivery_waits_and_keeps_its_reason(ledger: SqliteLedger) -> None:
     """It is due when it is said to be, and parked where it is never due."""
     queue(ledger, "9.1", "9.2")

@@ -130,6 +130,17 @@ def test_a_job_that_failed_before_is_claimed_alone(ledger: SqliteLedger) -> None
     assert [[claim.job for claim in claims] for claims in batches] == [[jobs[1]], [jobs[0]], [jobs[2], jobs[3]]]
 
 
+def test_an_attempt_that_does_not_count_gives_its_try_back(ledger: SqliteLedger) -> None:
+    """A job that a stopping node gave up is as far from being parked as before; its fence moves on all the same."""
+    scheduled(ledger)
+    for attempt in range(1, 4):
+        claim = claim_one(ledger, attempt)
+        assert (claim.attempt, claim.tries) == (attempt, 1)
+        ledger.fail_job(claim, due_at=after(attempt), reason="stopping", now=after(attempt), counts=False)
+    ledger.fail_job(claim_one(ledger, 4), due_at=after(4), reason="failed", now=after(4))
+    assert claim_one(ledger, 5).tries == 2
+
+
 def test_a_failed_job_waits_until_it_is_due_again(ledger: SqliteLedger) -> None:
     """The attempt is counted, the reason kept."""
     (job,) = scheduled(ledger)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, DeliveryEvent, DeliveryState
 from cxrnode.domain.job import JOB_TRANSITIONS, JobState, Park, Retry, RetryPolicy, after_failure
-from cxrnode.errors import ChildLost, NeedsOperator
+from cxrnode.errors import ChildLost, NeedsOperator, Stopping
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=6, first_seconds=10, longest_seconds=60)
@@ -37,6 +37,12 @@ def test_the_last_attempt_parks() -> None:
 def test_what_needs_an_operator_parks_at_once() -> None:
     """Trying again would only repeat it."""
     assert after_failure(NeedsOperator(), attempt=1, now=NOON, policy=POLICY, chance=0) == Park()
+
+
+def test_what_a_stopping_node_gave_up_costs_no_attempt() -> None:
+    """The next start goes on with it at once, however many starts there were."""
+    decision = after_failure(Stopping(), attempt=1000, now=NOON, policy=POLICY, chance=1)
+    assert decision == Retry(due_at=NOON, counts=False)
 
 
 def test_an_error_nobody_foresaw_is_tried_again() -> None:
