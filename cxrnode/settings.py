@@ -7,6 +7,7 @@ is reported at once with its place, and that units stand in the names. `deploy/c
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -15,6 +16,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from cxrnode.domain.access import Transport, incomplete_tls, unsafe_destination, unsafe_listener, unsafe_page
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, RejectionNotes
 from cxrnode.domain.identity import AETitle, ae_title, is_uid
@@ -85,10 +87,26 @@ class ListenerSettings(_Section):
 
     calling_ae_titles: tuple[Title, ...] = ()
     addresses: tuple[Network, ...] = ()
+    anyone: bool = False
+    """Whether the port may be open to other machines without either list."""
+    transport: Transport = Transport.LOCAL
+    client_certificates: Literal["required", "ignored"] = "required"
     other_storage_classes: tuple[Uid, ...] = ()
     maximum_associations: int = Field(default=20, ge=1)
     idle_seconds: Seconds = 60.0
     free_space_floor_mb: int = Field(default=2048, ge=0)
+
+
+class TlsSettings(_Section):
+    """Our certificate, and whose certificates count. Files in PEM form."""
+
+    certificate: str = ""
+    """The node's own, then those between it and its authority."""
+    key: str = ""
+    authorities: str = ""
+    """The certificates of the authorities that issued the peers'."""
+    handshake_seconds: Seconds = 10.0
+    warn_days: int = Field(default=30, ge=0)
 
 
 class StudySettings(_Section):
@@ -158,6 +176,9 @@ class DestinationSettings(_Section):
     ae_title: Title
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 104
+    transport: Transport = Transport.LOCAL
+    certificate_name: str = ""
+    """The name in its certificate; its host where empty, any where "*"."""
     commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
     geometry: Geometry = Geometry.VIEWER
     not_analysed: bool = False
@@ -190,6 +211,8 @@ class WebSettings(_Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 11180
+    anyone: bool = False
+    """Whether other machines may see the page."""
 
 
 class LogSettings(_Section):
@@ -207,6 +230,7 @@ class Settings(BaseSettings):
 
     node: NodeSettings = NodeSettings()
     listener: ListenerSettings = ListenerSettings()
+    tls: TlsSettings = TlsSettings()
     studies: StudySettings = StudySettings()
     inference: InferenceSettings = InferenceSettings()
     models: ModelSettings = ModelSettings()
@@ -218,9 +242,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Settings:
-        problems = [*_twice(self.destinations), *_strangers(self)]
+        problems = [*_twice(self.destinations), *_strangers(self), *_unsafe(self)]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n  ".join(problems))
         return self
 
     @classmethod
@@ -236,6 +260,12 @@ class Settings(BaseSettings):
         file = settings_file()
         toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
         return (init_settings, env_settings, *toml)
+
+    @property
+    def tls_users(self) -> tuple[str, ...]:
+        """Where TLS is asked for: the listener, destinations."""
+        listener = ("listener",) if self.listener.transport is Transport.TLS else ()
+        return (*listener, *(f"destination {one.name}" for one in self.destinations if one.transport is Transport.TLS))
 
     @property
     def rules_in_force(self) -> tuple[Rule, ...]:
@@ -256,6 +286,19 @@ def _strangers(settings: Settings) -> list[str]:
         problems += [f"rules.{number} names no destination {n!r}" for n in rule.destinations if n not in known]
         problems += [f"rules.{number} names no enabled model {n!r}" for n in _not_enabled(settings, rule)]
     return problems
+
+
+def _unsafe(settings: Settings) -> Iterator[str]:
+    """Give what would let somebody in, or patient data out, without the settings saying so."""
+    node, listener, web = settings.node, settings.listener, settings.web
+    listed = bool(listener.calling_ae_titles or listener.addresses)
+    yield from unsafe_listener(host=node.host, transport=listener.transport, listed=listed, anyone=listener.anyone)
+    for one in settings.destinations:
+        yield from unsafe_destination(name=one.name, host=one.host, transport=one.transport)
+    if web.enabled:
+        yield from unsafe_page(host=web.host, anyone=web.anyone)
+    tls, users = settings.tls, settings.tls_users
+    yield from incomplete_tls(certificate=tls.certificate, key=tls.key, authorities=tls.authorities, used_by=users)
 
 
 def _not_enabled(settings: Settings, rule: RuleSettings) -> list[str]:

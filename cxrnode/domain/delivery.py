@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cxrnode.domain.access import Transport
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.identity import AETitle
 
@@ -103,6 +104,9 @@ class Destination:
     ae_title: AETitle
     host: str
     port: int
+    transport: Transport = Transport.LOCAL
+    certificate_name: str = ""
+    """Of its TLS certificate: its host where empty, any where "*"."""
     commitment: CommitmentPolicy = CommitmentPolicy.IF_OFFERED
     geometry: Geometry = Geometry.VIEWER
     not_analysed: bool = False
