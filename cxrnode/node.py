@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite"
 _POLL_SECONDS = 0.2
+_GRACE_SECONDS = 3.0
+"""How long objects that are just received may take when the node stops."""
+_END_SECONDS = 2.0
+"""How long the work that runs may take to its end before it is broken off."""
+_BREAK_SECONDS = 3.0
+"""How long work that is broken off may take to give up."""
 
 
 class SystemClock:
@@ -105,12 +111,25 @@ class Engine:
         """Start closing, running and delivering."""
         self.bells.start()
 
-    def stop(self) -> None:
-        """Let the verbs that run end, then stop the child, the senders and the ledger."""
-        self.bells.stop()
+    def hush(self) -> None:
+        """Begin nothing new, and say what is under way."""
+        tell(Event.NODE_STOPPING, incarnation=self.incarnation, running=", ".join(self.bells.ringing) or "nothing")
+        self.bells.hush()
+
+    def stop(self) -> tuple[str, ...]:
+        """Let the verbs that run end, then break off models and senders, then shut the ledger.
+
+        What is broken off goes back to the ledger, and what does not even end then keeps its lease: the next start
+        claims both at once. Gives the names of the latter; their threads still run.
+        """
+        left = self.bells.stop(_END_SECONDS)
         self.predictor.close()
-        self.sender.close()
+        self.sender.interrupt()
+        left = left and self.bells.stop(_BREAK_SECONDS)
+        if not left:
+            self.sender.close()
         self.ledger.shut()
+        return left
 
     def _bells(self) -> list[Bell]:
         bells = [
@@ -176,13 +195,15 @@ class Node:
         if self.engine.fatal:
             raise self.engine.fatal
 
-    def stop(self) -> None:
-        """Take no more, then end what runs."""
-        self.listener.stop()
-        self.engine.stop()
+    def stop(self) -> bool:
+        """Take no more, then end what runs, within seconds. False where threads are left that did not end in time."""
+        self.engine.hush()
+        self.listener.stop(_GRACE_SECONDS)
+        left = self.engine.stop()
         if self.health:
             self.health.stop()
-        tell(Event.NODE_STOPPED, incarnation=self.engine.incarnation)
+        tell(Event.NODE_STOPPED, incarnation=self.engine.incarnation, running=", ".join(left) or "nothing")
+        return not left
 
     def look(self) -> Mapping[str, Dependency]:
         """Give the health of each dependency, without waiting for any."""

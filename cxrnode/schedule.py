@@ -1,12 +1,14 @@
 """The bells: APScheduler rings (name, period, verb of the line) and holds no state.
 
 Hides APScheduler and its threads. Promises that a bell never rings into its own still running verb, that bells never
-wait for each other, and that what a verb raises ends that ring only, unless it is Fatal.
+wait for each other, that what a verb raises ends that ring only, unless it is Fatal, and that stopping takes no longer
+than it is given.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,8 +42,10 @@ class Bells:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._on_fatal = on_fatal
         self._stopping = False
+        self._ringing: set[str] = set()
+        self._executor = ThreadPoolExecutor(max(1, len(bells)))
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(max(1, len(bells)))},
+            executors={"default": self._executor},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -53,13 +57,33 @@ class Bells:
         """Begin to ring."""
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Ring no more, and wait for the verbs that run."""
+    @property
+    def ringing(self) -> tuple[str, ...]:
+        """The names of the bells whose verbs run at this moment."""
+        return tuple(sorted(self._ringing))
+
+    def hush(self) -> None:
+        """Ring no more; verbs that run go on to their end."""
         self._stopping = True
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            self._scheduler.shutdown(wait=False)
+
+    def stop(self, seconds: float | None = None) -> tuple[str, ...]:
+        """Ring no more, and wait for the verbs that run; give the names of those that still run after `seconds`."""
+        self.hush()
+        waiting = threading.Thread(target=self._executor.shutdown, name="bells", daemon=True)
+        waiting.start()
+        waiting.join(seconds)
+        return self.ringing if waiting.is_alive() else ()
 
     def _ring(self, bell: Bell) -> None:
+        self._ringing.add(bell.name)
+        try:
+            self._ring_until_done(bell)
+        finally:
+            self._ringing.discard(bell.name)
+
+    def _ring_until_done(self, bell: Bell) -> None:
         try:
             while not self._stopping and bell.verb():
                 pass

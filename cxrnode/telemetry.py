@@ -23,7 +23,10 @@ class Event(StrEnum):
     """Everything the node can say."""
 
     NODE_STARTED = "node_started"
+    NODE_STOPPING = "node_stopping"
+    """What it is doing at that moment: `running`."""
     NODE_STOPPED = "node_stopped"
+    """`running`: what did not end in time and is left to the next start."""
     LISTENING = "listening"
     ASSOCIATION_OPENED = "association_opened"
     ASSOCIATION_REFUSED = "association_refused"
@@ -60,7 +63,7 @@ FIELDS = frozenset(
     {
         "aet", "address", "association", "attempt", "batch", "bytes", "calling_ae", "called_ae", "code", "count",
         "destination", "device", "due_in", "error", "evidence", "failed", "hint", "images", "incarnation", "instance",
-        "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded", "seconds", "sop_class",
+        "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded", "running", "seconds", "sop_class",
         "status", "study", "transaction", "transfer_syntax", "version", "where",
     }
 )  # fmt: skip

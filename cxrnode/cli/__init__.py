@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from cxrnode.cli.app import app, say_aside
-from cxrnode.errors import CxrnodeError, SettingsInvalid
+from cxrnode.cli.app import app, say_error
+from cxrnode.errors import CxrnodeError
 
 __all__ = ["app", "main"]
 
@@ -31,9 +31,5 @@ def main() -> None:
 
     try:
         app()
-    except SettingsInvalid as error:
-        say_aside(f"cxrnode: settings: {error}")
-        sys.exit(2)
     except CxrnodeError as error:
-        say_aside(f"cxrnode: {error}")
-        sys.exit(1)
+        sys.exit(say_error(error))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrnode import __version__
+from cxrnode.errors import CxrnodeError, SettingsInvalid
 
 if TYPE_CHECKING:
     from cxrnode.settings import Settings
@@ -74,6 +75,15 @@ def say_aside(text: str) -> None:
 def _seen(text: str) -> str:
     """Give text without what would steer a terminal: a page or a file name may come from somebody else's bundle."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "?", text)
+
+
+def say_error(error: CxrnodeError) -> int:
+    """Say an error of ours in one line, never a traceback; give the exit code that it means."""
+    if isinstance(error, SettingsInvalid):
+        say_aside(f"cxrnode: settings: {error}")
+        return 2
+    say_aside(f"cxrnode: {error}")
+    return 1
 
 
 def say_json(document: Any) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.cli.app import Json, app, say, say_error, say_json, say_table, settings
+from cxrnode.errors import CxrnodeError
 
 if TYPE_CHECKING:
     from cxrnode.check import Offer, Result
@@ -35,7 +38,16 @@ def serve() -> None:
     try:
         node.wait()
     finally:
-        node.stop()
+        ended = node.stop()
+        if not ended:
+            _leave(sys.exception())
+
+
+def _leave(error: BaseException | None) -> None:
+    """End the process under threads that did not end: what they hold is claimed at the next start, as after a kill."""
+    code = say_error(error) if isinstance(error, CxrnodeError) else int(error is not None)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,12 +28,14 @@ from pynetdicom import _config, evt
 from cxrnode import telemetry
 from cxrnode.dimse import commitment, contexts, status
 from cxrnode.dimse.connection import Address, Waits, connect, end, lose, usable
+from cxrnode.dimse.server import close_socket
 from cxrnode.domain.delivery import Delivery, Destination
-from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable
+from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable, Stopping
 from cxrnode.ports import StoreResult
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+    from pynetdicom.events import Event as PeerEvent
 
 T = TypeVar("T")
 
@@ -56,6 +59,8 @@ class Sender:
         self._waits = waits or Waits()
         self._lines: dict[Address, _Line] = {}
         self._lock = threading.Lock()
+        self._open_ones: weakref.WeakSet[Association] = weakref.WeakSet()
+        self._interrupted = False
 
     def echo(self, destination: Destination) -> None:
         """C-ECHO. Raises AssociationLost, or NeedsOperator when it is refused."""
@@ -80,6 +85,14 @@ class Sender:
 
         When the destination cannot be reached, refuses the association or does not answer, the rest is not tried.
         """
+        if self._interrupted:
+            return [_given_up(delivery) for delivery, _ in deliveries]
+        results = self._stored(destination, deliveries)
+        if self._interrupted:
+            results = [_given_up(one.delivery) if isinstance(one.error, AssociationLost) else one for one in results]
+        return results
+
+    def _stored(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> list[StoreResult]:
         results: list[StoreResult] = []
         with self._line(destination) as line:
             for delivery, path in deliveries:
@@ -100,6 +113,12 @@ class Sender:
         with self._line(destination) as line:
             return line.use(partial(_ask, information=information, subject=destination.name))
 
+    def interrupt(self) -> None:
+        """Break off what is under way, for good: of it, and of all that is asked later, only Stopping comes."""
+        self._interrupted = True
+        for association in tuple(self._open_ones):
+            close_socket(association)
+
     def close(self) -> None:
         """Release every association."""
         with self._lock:
@@ -116,8 +135,16 @@ class Sender:
             return self._lines.setdefault(address, _Line(address, self._open, self._waits))
 
     def _open(self, address: Address) -> Association:
-        handlers = [(evt.EVT_N_EVENT_REPORT, partial(commitment.take_report, report=self._report))]
+        handlers = [
+            (evt.EVT_N_EVENT_REPORT, partial(commitment.take_report, report=self._report)),
+            (evt.EVT_CONN_OPEN, self._remember),
+        ]
         return connect(address, self._contexts, self._waits, handlers)
+
+    def _remember(self, event: PeerEvent) -> None:
+        self._open_ones.add(event.assoc)
+        if self._interrupted:
+            close_socket(event.assoc)
 
 
 class _Line:
@@ -192,6 +219,11 @@ class _Line:
         closer, self._closer = self._closer, None
         if closer is not None:
             closer.cancel()
+
+
+def _given_up(delivery: Delivery) -> StoreResult:
+    error = Stopping(operation="C-STORE", subject=f"{delivery.sop_instance_uid} to {delivery.destination}")
+    return StoreResult(delivery=delivery, status=status.NO_ANSWER, error=error)
 
 
 def _store(line: _Line, destination: Destination, delivery: Delivery, path: Path) -> StoreResult:

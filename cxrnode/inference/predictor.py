@@ -16,7 +16,7 @@ from types import TracebackType
 
 from cxrnode import telemetry
 from cxrnode.domain.finding import ImagePrediction, ModelIdentity
-from cxrnode.errors import ChildLost, CxrnodeError, Retryable, Unsuitable
+from cxrnode.errors import ChildLost, CxrnodeError, Retryable, Stopping, Unsuitable
 from cxrnode.inference import protocol
 from cxrnode.inference.process import Call, ChildProcess, Plan
 from cxrnode.inference.protocol import Frame
@@ -112,7 +112,7 @@ class ChildPredictor:
             child.forget(call)
 
     def close(self) -> None:
-        """End the child for good; calls in flight get ChildLost."""
+        """End the child for good; calls in flight, and all later ones, get Stopping."""
         with self._lock:
             self._closed = True
             child = self._child
@@ -123,7 +123,7 @@ class ChildPredictor:
         """Give the child, a new one where it was lost. One whose models cannot be loaded stays, and says so."""
         with self._lock:
             if self._closed:
-                raise ChildLost("the models are shut down", operation="predict")
+                raise Stopping("the models are shut down", operation="predict")
             if self._child is None or isinstance(self._child.end, ChildLost):
                 self._child = ChildProcess(self._plan, self._replace)
             return self._child

@@ -30,7 +30,7 @@ from typing import IO, Any
 
 from cxrnode import telemetry
 from cxrnode.domain.finding import ModelIdentity
-from cxrnode.errors import ChildLost, CxrnodeError
+from cxrnode.errors import ChildLost, CxrnodeError, Stopping
 from cxrnode.inference import protocol
 from cxrnode.inference.protocol import Frame, NotAFrame, Pipe
 from cxrnode.telemetry import Event
@@ -123,7 +123,7 @@ class ChildProcess:
             self._calls.pop(call.number, None)
 
     def kill(self) -> None:
-        """End it now; returns when it is gone. Calls in flight get ChildLost."""
+        """End it now; returns when it is gone. Calls in flight get Stopping."""
         self._unwanted = True
         self._process.kill()
         if threading.current_thread() is not self._watcher:
@@ -195,7 +195,8 @@ class ChildProcess:
             self._process.stdin.close()
         if self._end is None and not self._unwanted:
             telemetry.tell(Event.CHILD_LOST, logging.WARNING, pid=self.pid, reason=reason, status=status)
-        self._end_with(ChildLost(f"the inference child is gone: {reason}", operation="predict"))
+        lost = ChildLost(f"the inference child is gone: {reason}", operation="predict")
+        self._end_with(Stopping(operation="predict") if self._unwanted else lost)
         self._ended(self)
 
     def _raise_end(self) -> None:

@@ -135,7 +135,8 @@ def fail(
 ) -> None:
     """Back in the queue for `due_at`, or parked where that is None; LeaseLost where somebody else has it.
 
-    Where the attempt does not count, its try is given back. What was taken back while it was on its way is withdrawn: nothing is to bring it out again.
+    Where the attempt does not count, its try is given back. What was taken back while it was on its way is withdrawn:
+    nothing is to bring it out again.
     """
     event = DeliveryEvent.PARK if due_at is None else DeliveryEvent.RETRY
     later: dict[str, Any] = {} if due_at is None else {"due_at": due_at}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from cxrnode.dimse.connection import Waits
 from cxrnode.dimse.sender import Sender
 from cxrnode.domain.capability import NAMES, SECONDARY_CAPTURE
 from cxrnode.domain.delivery import Delivery, Destination
-from cxrnode.errors import AssociationLost, ClassNotAccepted, NeedsOperator, Retryable
+from cxrnode.errors import AssociationLost, ClassNotAccepted, NeedsOperator, Retryable, Stopping
 from cxrnode.testing import start_pacs
 from tests import peers
 from tests.fakes.door import NODE, data_set_of, open_door
@@ -216,6 +217,34 @@ def test_destination_that_stalls_delays_no_other(sender, evidence):
         assert not waiting.done()
         slow.behave()
         assert waiting.result(5)[0].error is None
+
+
+def test_a_store_that_stalls_is_broken_off_when_the_node_stops(reports, evidence):
+    """Nobody waits out the answer's minute; what was not answered, and all that is asked later, is given up."""
+    patient = Sender(ae_title=NODE, report=reports)
+    made = [evidence() for _ in range(3)]
+    with start_pacs() as pacs, ThreadPoolExecutor() as pool:
+        pacs.behave(stall="after")
+        waiting = pool.submit(patient.store, pacs.destination(), made)
+        pacs.wait_for(lambda: pacs.received)
+        patient.interrupt()
+        assert [type(result.error) for result in waiting.result(3)] == [Stopping] * 3
+        pacs.behave()
+        assert [type(result.error) for result in patient.store(pacs.destination(), made)] == [Stopping] * 3
+    patient.close()
+
+
+def test_an_association_that_nobody_answers_is_broken_off_when_the_node_stops(reports, evidence):
+    """The destination takes the connection and says nothing."""
+    patient = Sender(ae_title=NODE, report=reports)
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(patient.store, _destination(mute.getsockname()[1]), [evidence()])
+        connection, _ = mute.accept()
+        with connection:
+            assert connection.recv(1)
+            patient.interrupt()
+            assert [type(result.error) for result in waiting.result(3)] == [Stopping]
+    patient.close()
 
 
 def test_destination_that_is_not_there_is_retried_later(sender, evidence):

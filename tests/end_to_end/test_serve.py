@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +87,10 @@ def test_health_is_live_and_ready_at_once_and_says_when_the_models_are_loaded(no
     assert node.health()[1]["dependencies"]["models"] == {"ok": True, "detail": "loaded"}
 
 
+SOON = 10.0
+"""Seconds within which a node stops whatever it does: those it gives to its work and to its senders, and some more."""
+
+
 def test_sigterm_in_the_middle_of_a_job_ends_with_0_and_loses_nothing(tmp_path: Path) -> None:
     """SIGTERM stops the node with exit code 0 and no child left; what was acknowledged is analysed by the next run."""
     films = [tmp_path / f"{seed}.dcm" for seed in range(4)]
@@ -106,7 +113,7 @@ def test_sigterm_in_the_middle_of_a_job_ends_with_0_and_loses_nothing(tmp_path: 
 
 
 def test_sigterm_while_a_destination_stalls_still_ends(tmp_path: Path, film: Path) -> None:
-    """A destination that accepts the connection and says nothing does not keep a node from stopping."""
+    """A destination that accepts the connection and says nothing does not keep a node from stopping, within seconds."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         stalling = Destination(
             name="mute",
@@ -120,7 +127,34 @@ def test_sigterm_while_a_destination_stalls_still_ends(tmp_path: Path, film: Pat
             node.wait(lambda: node.jobs() and node.jobs()[0].evidence)
             mute.settimeout(PATIENCE)
             with mute.accept()[0]:
+                began = time.monotonic()
                 assert node.terminate() == 0
+                assert time.monotonic() - began < SOON
+            said = node.events("node_stopping")[0]["running"]
+            assert "mute" in said
+            with node.ledger() as ledger:
+                assert {state for states in ledger.counts().deliveries_by_state.values() for state in states} == {
+                    "PENDING"
+                }
+
+
+def test_sigterm_while_a_model_hangs_still_ends(tmp_path: Path, film: Path) -> None:
+    """The job is given back, costs no attempt, and the next start runs it at once."""
+    with start_pacs() as pacs, serving(tmp_path / "node", pacs) as node:
+        node.wait(node.models_loaded)
+        (child,) = [pid for pid in node.processes() if pid != node.pid]
+        os.kill(child, signal.SIGSTOP)
+        assert node.send([film]) == [0]
+        node.wait(lambda: node.events("job_claimed"))
+        began = time.monotonic()
+        assert node.terminate() == 0
+        assert time.monotonic() - began < SOON
+        assert "run" in node.events("node_stopping")[0]["running"]
+        assert node.events("job_retried")[-1]["error"] == "Stopping"
+        (job,) = node.jobs()
+        assert job.job.state == "SCHEDULED"
+        node.start()
+        node.wait(lambda: all_committed(node.jobs()))
 
 
 def test_second_node_on_one_state_folder_is_refused(node: Serve) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrnode.errors import ChildLost, CxrnodeError, ModelAltered, NeedsOperator, SettingsInvalid
+from cxrnode.errors import ChildLost, CxrnodeError, ModelAltered, NeedsOperator, SettingsInvalid, Stopping
 from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.phantom import Radiograph, write
 from cxrnode.ports import Request
@@ -152,16 +152,16 @@ def test_comparison_does_not_wait_for_a_batch(predictor: ChildPredictor, folder:
 
 
 def test_closing_ends_the_child_and_its_callers(folder: Path) -> None:
-    """A call in flight gets ChildLost, and so does every later one."""
+    """A call in flight gets Stopping, and so does every later one."""
     predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1)
     predictor.start()
     pid = living_child(predictor)
     closing = threading.Thread(target=predictor.close)
-    with pytest.raises(ChildLost):
+    with pytest.raises(Stopping):
         predictor.predict([ask(folder / "hang.dcm")], once(closing.start))
     closing.join(PATIENCE)
     assert gone(pid)
-    with pytest.raises(ChildLost):
+    with pytest.raises(Stopping):
         predictor.predict([ask(folder / "sound.dcm")], lambda: None)
 
 

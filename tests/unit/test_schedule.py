@@ -143,3 +143,23 @@ def test_stopping_waits_for_the_verb_that_runs() -> None:
     threading.Timer(0.05, release.set).start()
     bells.stop()
     assert ended.is_set()
+
+
+def test_stopping_takes_no_longer_than_it_is_given_and_names_what_still_runs() -> None:
+    """A verb that does not end is left behind; one that ends in time is not named."""
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    def hang() -> int:
+        entered.release()
+        release.wait(SOON)
+        return 0
+
+    bells = Bells([_bell("hanging", hang), _bell("idle", lambda: 0)], lambda error: None)
+    bells.start()
+    try:
+        assert entered.acquire(timeout=SOON)
+        assert "hanging" in bells.ringing
+        assert bells.stop(0.1) == ("hanging",)
+    finally:
+        release.set()
+    assert bells.stop(SOON) == ()
