@@ -1,21 +1,20 @@
 """What a received file's header says, read up to the pixels and no further.
 
 Hides pydicom, odd encodings and broken headers. Promises never to raise for bad content (pydicom's warnings quote
-values: telemetry cuts them), and digests that tell a corrected header from other pixels whatever the transfer syntax
-of the header.
+values: telemetry cuts them), memory and time that do not depend on what a header claims, and digests that tell a
+corrected header from other pixels whatever the transfer syntax of the header.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, cast
 
+import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
@@ -27,6 +26,7 @@ from cxrnode.domain.identity import AETitle, InstanceUID, SeriesUID, StudyUID, a
 from cxrnode.domain.selection import ImageFacts
 from cxrnode.domain.study import Arrival, Description, Patient, Sender
 from cxrnode.pixels.age import age_years
+from cxrnode.pixels.frugal import Frugal, Inflating
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
@@ -45,6 +45,11 @@ _WIDTHS = {
     **dict.fromkeys(("FD", "OD", "UV", "SV", "OV"), 8),
 }
 """Bytes of one number by value representation; text has none."""
+_MOST_TEXT = 1 << 16
+"""Bytes of a value that is read as text: what is longer was never typed, and becomes an object for every backslash."""
+_MOST_NESTED = 1 << 20
+"""Bytes of a header's sequences whose items are told apart; pydicom makes a hundred times as many of them."""
+_MOST_DIGITS = 9
 _ADOPTED = AETitle("ADOPTED")
 """Both AE titles of a file that does not say how it came."""
 _AGE = ("PatientAge", "PatientBirthDate", "StudyDate", "AcquisitionDate", "ContentDate")
@@ -91,42 +96,60 @@ class _Pixels:
     whole: bool = False
 
 
+class _Readable(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
 def _open(path: Path) -> tuple[Dataset, str, _Pixels]:
     """Give the header, its transfer syntax, and what is to be known of the pixels without decoding them."""
     with path.open("rb") as file:
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        frugal = cast(BinaryIO, Frugal(file))
+        header = _inflated_header(frugal, file) or pydicom.dcmread(frugal, stop_before_pixels=True, force=True)
         syntax = str(header.file_meta.get("TransferSyntaxUID", "")) or IMPLICIT_LITTLE
         if len(header) == 0 or not {0x0008, 0x0020} & {tag.group for tag in header.keys()}:  # noqa: SIM118 - a Dataset iterates elements
             raise _NotDicom
-        rest: BinaryIO = io.BytesIO(_inflated_pixels(path)) if syntax == DEFLATED else file
+        rest: _Readable = header.rest if isinstance(header, _Inflated) else file
         return header, syntax, _pixels(rest, big_endian=syntax == BIG_ENDIAN, implicit=syntax == IMPLICIT_LITTLE)
 
 
-def _inflated_pixels(path: Path) -> bytes:
-    """Give the inflated data set from its pixel element on (PS3.5 A.5)."""
-    with path.open("rb") as file:
-        pydicom.filereader.read_preamble(file, force=True)
-        pydicom.filereader._read_file_meta_info(file)
-        data = zlib.decompress(file.read(), -zlib.MAX_WBITS)
-    stream = io.BytesIO(data)
-    pydicom.filereader.read_dataset(
-        stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >= 0x7FE00008
+class _Inflated(Dataset):
+    """The header of a deflated data set, and where its pixels are read from."""
+
+    rest: Inflating
+
+
+def _inflated_header(frugal: BinaryIO, file: BinaryIO) -> _Inflated | None:
+    """Read the header of a deflated data set (PS3.5 A.5), None for another, rewound: pydicom would inflate it all."""
+    pydicom.filereader.read_preamble(frugal, force=True)
+    meta = pydicom.filereader._read_file_meta_info(frugal)
+    if meta.get("TransferSyntaxUID") != DEFLATED:
+        file.seek(0)
+        return None
+    rest = Inflating(file)
+    read = pydicom.filereader.read_dataset(
+        cast(BinaryIO, rest.head),
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag >= 0x7FE00008,
     )
-    return data[stream.tell() :]
+    header = _Inflated(read)
+    header.file_meta, header.rest = meta, rest
+    return header
 
 
-def _pixels(file: BinaryIO, *, big_endian: bool, implicit: bool) -> _Pixels:
+def _pixels(file: _Readable, *, big_endian: bool, implicit: bool) -> _Pixels:
     """Digest the value of Pixel Data from where `file` stands, and see whether it is all there (PS3.5 7.1, A.4)."""
     head = file.read(8 if implicit else 12)
     order = ">" if big_endian else "<"
     if len(head) < (8 if implicit else 12) or struct.unpack(f"{order}HH", head[:4]) != _PIXEL_DATA:
         return _Pixels()
-    stated, began = struct.unpack(f"{order}L", head[-4:])[0], file.tell()
-    digest = _digest_of(file)
-    if stated == _UNDEFINED:
-        file.seek(max(began, file.tell() - _TAIL))
-        return _Pixels(digest=digest, whole=_DELIMITER in file.read())
-    return _Pixels(digest=digest, whole=file.tell() - began >= stated)
+    stated = struct.unpack(f"{order}L", head[-4:])[0]
+    digest, size, tail = hashlib.sha256(), 0, b""
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size, tail = size + len(chunk), (tail + chunk)[-_TAIL:]
+    whole = _DELIMITER in tail if stated == _UNDEFINED else size >= stated
+    return _Pixels(digest=digest.hexdigest() if size else "", whole=whole)
 
 
 def _digest_of(file: BinaryIO) -> str:
@@ -194,9 +217,15 @@ def _data_set_offset(file: BinaryIO) -> int:
     return 144 + int(struct.unpack("<L", head[140:144])[0])
 
 
+def _is_text(header: Dataset, keyword: str) -> bool:
+    """Whether a value is short enough to be what its attribute stands for."""
+    found = header.get_item(keyword)
+    return not isinstance(found, RawDataElement) or len(found.value or b"") <= _MOST_TEXT
+
+
 def _text(header: Dataset, keyword: str) -> str:
     try:
-        value = header.get(keyword, "")
+        value = header.get(keyword, "") if _is_text(header, keyword) else ""
     except Exception:  # noqa: BLE001 - a value that cannot be converted is a value that is not stated
         return ""
     return "" if value is None else str(value).strip(" \0")
@@ -204,7 +233,7 @@ def _text(header: Dataset, keyword: str) -> str:
 
 def _texts(header: Dataset, keyword: str) -> tuple[str, ...]:
     try:
-        value = header.get(keyword, None)
+        value = header.get(keyword, None) if _is_text(header, keyword) else None
     except Exception:  # noqa: BLE001 - see _text
         return ()
     if value is None or value == "":
@@ -215,12 +244,13 @@ def _texts(header: Dataset, keyword: str) -> tuple[str, ...]:
 
 def _number(header: Dataset, keyword: str) -> int:
     text = _text(header, keyword)
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def _codes(header: Dataset, keyword: str) -> tuple[str, ...]:
     try:
-        return tuple(_text(item, "CodeValue") for item in header.get(keyword, None) or ())
+        items = header.get(keyword, None) if _is_text(header, keyword) else None
+        return tuple(_text(item, "CodeValue") for item in items or ())
     except Exception:  # noqa: BLE001 - see _text
         return ()
 
@@ -298,39 +328,51 @@ def _positive(text: str) -> float:
 
 def header_digest(header: Dataset) -> str:
     """Digest the public elements before the pixels, independent of how the transfer syntax encodes them."""
-    digest = hashlib.sha256()
-    for part in _canonical(header):
+    digest, allowance = hashlib.sha256(), _Allowance()
+    for part in _canonical(header, allowance):
         digest.update(part)
     return digest.hexdigest()
 
 
-def _canonical(dataset: Dataset) -> Iterator[bytes]:
+@dataclass(slots=True)
+class _Allowance:
+    """How many bytes of sequences may still be taken apart; those beyond are digested as they lie there."""
+
+    left: int = _MOST_NESTED
+
+    def covers(self, raw: RawDataElement) -> bool:
+        self.left -= len(raw.value or b"")
+        return self.left >= 0
+
+
+def _canonical(dataset: Dataset, allowance: _Allowance) -> Iterator[bytes]:
     for tag in sorted(dataset.keys()):
         if tag.is_private or tag.element == 0 or tag.group >= 0x7FE0 or tag.group == 0x0002:
             continue
         yield b"%08x" % tag
-        yield from _canonical_value(dataset, tag)
+        yield from _canonical_value(dataset, tag, allowance)
 
 
-def _canonical_value(dataset: Dataset, tag: BaseTag) -> Iterator[bytes]:
-    element = _element(dataset, tag)
+def _canonical_value(dataset: Dataset, tag: BaseTag, allowance: _Allowance) -> Iterator[bytes]:
+    element = _element(dataset, tag, allowance)
     if isinstance(element, RawDataElement):
         yield _little_endian(element).rstrip(b" \0")
     elif element is not None and element.VR == "SQ":
         for item in element.value:
             yield b"["
-            yield from _canonical(item)
+            yield from _canonical(item, allowance)
             yield b"]"
     elif element is not None:
         yield str(element.value).encode("utf-8", "backslashreplace")
 
 
-def _element(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
+def _element(dataset: Dataset, tag: BaseTag, allowance: _Allowance) -> DataElement | RawDataElement | None:
     """Give an element, raw unless it is a sequence that can be read; None for one that pydicom cannot take at all."""
     found: DataElement | RawDataElement | None = None
     try:
         found = dataset.get_item(tag)
-        return dataset[tag] if isinstance(found, RawDataElement) and _vr(found) == "SQ" else found
+        nested = isinstance(found, RawDataElement) and _vr(found) == "SQ" and allowance.covers(found)
+        return dataset[tag] if nested else found
     except Exception:  # noqa: BLE001 - one broken element must not hide the rest
         return found
 
@@ -340,7 +382,8 @@ def _little_endian(raw: RawDataElement) -> bytes:
     value, width = raw.value or b"", _WIDTHS.get(_vr(raw), 1)
     if raw.is_little_endian or width == 1:
         return value
-    return b"".join(value[start : start + width][::-1] for start in range(0, len(value), width))
+    whole = len(value) - len(value) % width
+    return np.frombuffer(value[:whole], dtype=f">u{width}").astype(f"<u{width}").tobytes() + value[whole:][::-1]
 
 
 def _vr(raw: RawDataElement) -> str:
