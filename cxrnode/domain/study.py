@@ -38,6 +38,8 @@ class Arrival:
     sop_instance_uid: InstanceUID
     transfer_syntax_uid: str
     sender: Sender
+    priority: int = 0
+    """What the sender says: 1 where the C-STORE's Priority is HIGH, else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Instance:
     sender: Sender
     key: str
     received_at: datetime
+    priority: int = 0
+    """What its sender said: 1 for urgent."""
 
     @property
     def uid(self) -> InstanceUID:

@@ -31,6 +31,7 @@ def close(
     destinations: Sequence[str],
     now: datetime,
     schedule: bool,
+    priority: int,
 ) -> int | None:
     """Close a study over exactly this membership; give the number of its job.
 
@@ -55,7 +56,7 @@ def close(
         connection.execute(instances.update().where(instances.c.id == verdict.row).values(code=verdict.code))
     if not schedule:
         return None
-    return _schedule(connection, membership, verdicts, list(models), list(destinations), now)
+    return _schedule(connection, membership, verdicts, list(models), list(destinations), now, priority)
 
 
 def _schedule(
@@ -65,6 +66,7 @@ def _schedule(
     models: list[str],
     destinations: list[str],
     now: datetime,
+    priority: int,
 ) -> int:
     parked = _in_conflict(connection, membership.study_uid)
     added = connection.execute(
@@ -79,6 +81,7 @@ def _schedule(
             destinations=destinations,
             reason=CONFLICT if parked else "",
             scheduled_at=now,
+            priority=priority,
         )
     )
     job = int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0

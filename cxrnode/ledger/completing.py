@@ -17,6 +17,7 @@ from cxrnode.domain.delivery import DeliveryEvent, DeliveryState
 from cxrnode.domain.job import JobEvent, JobState
 from cxrnode.ledger import jobs, sending
 from cxrnode.ledger.schema import deliveries, evidence, instances, job_evidence, job_members
+from cxrnode.ledger.schema import jobs as jobs_table
 from cxrnode.ports import Claim, Completion, KeptEvidence, Outcome
 
 NOT_STATED = "its job states it no more"
@@ -37,8 +38,9 @@ def complete(connection: sa.Connection, held: Claim, completion: Completion, now
     )
     for outcome in completion.outcomes:
         _write_outcome(connection, held.job, outcome)
+    priority = connection.execute(sa.select(jobs_table.c.priority).where(jobs_table.c.id == held.job)).scalar_one()
     for kept in completion.evidence:
-        _state(connection, held, kept, now)
+        _state(connection, held, kept, now, priority)
     _withdraw_unstated(connection, held.job, completion.evidence, now)
 
 
@@ -52,7 +54,7 @@ def _write_outcome(connection: sa.Connection, job: int, outcome: Outcome) -> Non
     connection.execute(instances.update().where(instances.c.id == outcome.row).values(code=outcome.code, **values))
 
 
-def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime) -> None:
+def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime, priority: int) -> None:
     known = connection.execute(
         sa.select(evidence.c.id, evidence.c.objection).where(evidence.c.sop_instance_uid == kept.sop_instance_uid)
     ).first()
@@ -65,7 +67,7 @@ def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: date
         .on_conflict_do_update(index_elements=["job_id", "evidence_id"], set_={"stated_at": now})
     )
     for destination in kept.destinations:
-        _send(connection, row, destination, now)
+        _send(connection, row, destination, now, priority)
         _settle(connection, row, destination, kept.objection, known.objection if known else "", now)
 
 
@@ -87,7 +89,7 @@ def _add(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: dateti
     return int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0
 
 
-def _send(connection: sa.Connection, row: int, destination: str, now: datetime) -> None:
+def _send(connection: sa.Connection, row: int, destination: str, now: datetime, priority: int) -> None:
     # ON CONFLICT names the one conflict that is expected; OR IGNORE would swallow a broken CHECK, too.
     connection.execute(
         insert(deliveries)
@@ -100,6 +102,7 @@ def _send(connection: sa.Connection, row: int, destination: str, now: datetime) 
             tries=0,
             due_at=now,
             reason="",
+            priority=priority,
         )
     )
 

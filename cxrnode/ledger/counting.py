@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
+from cxrnode.domain.priority import ORDINARY, URGENT
 from cxrnode.ledger.schema import StudyState, deliveries, instances, is_state, jobs, studies
 from cxrnode.ledger.views import Counts
 
@@ -70,5 +71,7 @@ def _deliveries(connection: sa.Connection) -> dict[str, dict[DeliveryState, int]
 
 
 def _oldest(connection: sa.Connection, table: sa.Table, state: JobState | DeliveryState) -> Any:
-    waiting = sa.select(table.c.due_at).where(is_state(table.c.state, state))
-    return connection.execute(waiting.order_by(table.c.due_at).limit(1)).scalar()
+    """Give the earliest due time; each class of priority is asked for its own, by the index that claims use."""
+    waiting = sa.select(table.c.due_at).where(is_state(table.c.state, state)).order_by(table.c.due_at).limit(1)
+    found = (connection.execute(waiting.where(table.c.priority == one)).scalar() for one in (URGENT, ORDINARY))
+    return min((due for due in found if due is not None), default=None)

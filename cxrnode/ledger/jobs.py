@@ -20,6 +20,7 @@ from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import instance_of
 from cxrnode.ledger.schema import instances, is_state, job_members, jobs, switches
 from cxrnode.ledger.stated import latest_reports, reports_at, retracted_by, superseded
+from cxrnode.ledger.turns import Turns
 from cxrnode.ports import Claim
 
 PAUSED = "paused"
@@ -52,13 +53,20 @@ def move(
 
 
 def claim(
-    connection: sa.Connection, now: datetime, *, limit: int, lease_seconds: float, incarnation: str, exclusive: bool
+    connection: sa.Connection,
+    now: datetime,
+    *,
+    limit: int,
+    lease_seconds: float,
+    incarnation: str,
+    exclusive: bool,
+    turns: Turns,
 ) -> list[Claim]:
-    """Lease due jobs, those of lost leases first. `exclusive`: the lock proves every other incarnation dead."""
+    """Lease due jobs of one class, those of lost leases first. `exclusive`: every other incarnation is dead (lock)."""
     if limit < 1 or connection.execute(sa.select(switches.c.name).where(switches.c.name == PAUSED)).first():
         return []
     lost = connection.execute(_lost(now, incarnation, exclusive=exclusive)).all()
-    found = lost or _fresh_first(connection.execute(_due(now, limit)).all())
+    found = lost or turns.take("jobs", lambda priority: _fresh_first(_due(connection, now, limit, priority)))
     for job in found:
         move(
             connection,
@@ -94,15 +102,13 @@ def _lost(now: datetime, incarnation: str, *, exclusive: bool) -> sa.Select[Any]
     )
 
 
-def _due(now: datetime, limit: int) -> sa.Select[Any]:
+def _due(connection: sa.Connection, now: datetime, limit: int, priority: int) -> Sequence[sa.Row[Any]]:
     running = jobs.alias()
     busy = sa.exists().where(running.c.study_uid == jobs.c.study_uid, is_state(running.c.state, JobState.IN_PROGRESS))
-    return (
-        sa.select(jobs)
-        .where(is_state(jobs.c.state, JobState.SCHEDULED), jobs.c.due_at <= now, ~busy)
-        .order_by(jobs.c.due_at, jobs.c.id)
-        .limit(limit)
-    )
+    waiting = is_state(jobs.c.state, JobState.SCHEDULED) & (jobs.c.priority == priority)
+    return connection.execute(
+        sa.select(jobs).where(waiting, jobs.c.due_at <= now, ~busy).order_by(jobs.c.due_at, jobs.c.id).limit(limit)
+    ).all()
 
 
 def _claim_of(connection: sa.Connection, job: sa.Row[Any]) -> Claim:

@@ -47,7 +47,14 @@ def find_twin(connection: sa.Connection, description: Description) -> Recorded:
 
 
 def record(
-    connection: sa.Connection, description: Description, sender: Sender, key: str, now: datetime, *, candidate: bool
+    connection: sa.Connection,
+    description: Description,
+    sender: Sender,
+    key: str,
+    now: datetime,
+    *,
+    candidate: bool,
+    priority: int,
 ) -> Recorded:
     """Record a kept instance and let it join its study."""
     recorded, current = _compare(connection, description)
@@ -56,7 +63,7 @@ def record(
     if recorded is Recorded.REVISION and current is not None:
         _set_standing(connection, current.id, Standing.REPLACED)
     columns = instance_columns(description, sender, key, now)
-    columns |= {"standing": _STANDING[recorded], "candidate": candidate, "study_uid": None}
+    columns |= {"standing": _STANDING[recorded], "candidate": candidate, "study_uid": None, "priority": priority}
     if _stands_alone(description):
         columns["code"] = description.unreadable or ("unreadable_header" if description.study_uid else "no_study")
     else:

@@ -128,6 +128,7 @@ def _add_job(
             destinations=destinations,
             reason="",
             scheduled_at=now,
+            priority=like.priority,
         )
     )
     job = int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0

@@ -87,7 +87,12 @@ def instance_of(row: sa.Row[Any]) -> Instance:
         association=row.association,
     )
     return Instance(
-        row=row.id, description=description_of(row), sender=sender, key=row.key, received_at=row.received_at
+        row=row.id,
+        description=description_of(row),
+        sender=sender,
+        key=row.key,
+        received_at=row.received_at,
+        priority=row.priority,
     )
 
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
 
-VERSION = "0002"
+VERSION = "0003"
 """The migration that this code works with."""
 
 metadata = sa.MetaData()
@@ -79,6 +79,13 @@ def _patient() -> list[sa.Column[str]]:
 
 PATIENT = ("patient_id", "patient_name", "accession_number", "study_date")
 
+
+def _priority() -> sa.Column[int]:
+    return sa.Column(
+        "priority", sa.Integer, nullable=False, server_default=sa.text("0"), comment="0: ordinary; 1: urgent"
+    )
+
+
 studies = sa.Table(
     "studies",
     metadata,
@@ -88,7 +95,7 @@ studies = sa.Table(
     sa.Column("last_instance_at", Utc, nullable=False),
     *_patient(),
     _one_of("state", StudyState, "study_state"),
-    sa.Index("studies_open", "last_instance_at", "state", sqlite_where=sa.text("state = 'OPEN'")),
+    sa.Index("studies_open", "last_instance_at", "study_uid", "state", sqlite_where=sa.text("state = 'OPEN'")),
     sa.Index("studies_by_patient", "patient_id"),
     sa.Index("studies_by_accession", "accession_number"),
 )
@@ -119,6 +126,9 @@ instances = sa.Table(
     sa.Column("association", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("received_at", Utc, nullable=False),
+    _priority(),
+    sa.Column("swept_at", Utc, nullable=True, comment="when retention removed its bytes"),
+    sa.Column("held_at", Utc, nullable=True, comment="when a destination committed to keep this source"),
     _one_of("standing", Standing, "instance_standing"),
     sa.Index("instances_by_uid", "sop_instance_uid", "bytes_digest"),
     sa.Index("instances_by_study", "study_uid", "standing"),
@@ -162,11 +172,12 @@ jobs = sa.Table(
         server_default=sa.text("'{}'"),
         comment="by destination: what it does not take, and what goes instead, in sentences",
     ),
+    _priority(),
     _one_of("state", JobState, "job_state"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (lease_until IS NOT NULL)", name="job_lease"),
     sa.CheckConstraint("(state = 'IN_PROGRESS') = (incarnation IS NOT NULL)", name="job_holder"),
     sa.CheckConstraint("(state IN ('COMPLETED', 'CANCELED')) = (ended_at IS NOT NULL)", name="job_end"),
-    sa.Index("jobs_due", "due_at", "id", "state", sqlite_where=sa.text("state = 'SCHEDULED'")),
+    sa.Index("jobs_due", "priority", "due_at", "id", "state", sqlite_where=sa.text("state = 'SCHEDULED'")),
     sa.Index("one_waiting_job", "study_uid", unique=True, sqlite_where=sa.text("state = 'SCHEDULED'")),
     sa.Index("jobs_leased", "lease_until", "state", sqlite_where=sa.text("state = 'IN_PROGRESS'")),
     sa.Index("one_running_job", "study_uid", unique=True, sqlite_where=sa.text("state = 'IN_PROGRESS'")),
@@ -217,6 +228,7 @@ evidence = sa.Table(
         server_default=sa.text("''"),
         comment="why the node's own inspection keeps it from being sent",
     ),
+    sa.Column("swept_at", Utc, nullable=True, comment="when retention removed its bytes"),
     sa.Index("evidence_by_study", "study_uid"),
     sqlite_autoincrement=True,
 )
@@ -252,13 +264,16 @@ deliveries = sa.Table(
     sa.Column("ask_at", Utc, nullable=True),
     sa.Column("sent_at", Utc, nullable=True),
     sa.Column("committed_at", Utc, nullable=True),
+    _priority(),
     _one_of("state", DeliveryState, "delivery_state"),
     sa.CheckConstraint("(state = 'SENDING') = (lease_until IS NOT NULL)", name="delivery_lease"),
     sa.CheckConstraint("(state = 'SENDING') = (incarnation IS NOT NULL)", name="delivery_holder"),
     sa.CheckConstraint("(state = 'COMMITTED') = (committed_at IS NOT NULL)", name="delivery_committed"),
     sa.CheckConstraint("state = 'SENT' OR ask_at IS NULL", name="delivery_asking"),
     sa.UniqueConstraint("evidence_id", "destination", name="one_delivery_a_destination"),
-    sa.Index("deliveries_due", "destination", "due_at", "id", "state", sqlite_where=sa.text("state = 'PENDING'")),
+    sa.Index(
+        "deliveries_due", "destination", "priority", "due_at", "id", "state", sqlite_where=sa.text("state = 'PENDING'")
+    ),
     sa.Index("deliveries_leased", "destination", "lease_until", "state", sqlite_where=sa.text("state = 'SENDING'")),
     sa.Index("deliveries_to_ask", "destination", "ask_at", "state", sqlite_where=sa.text("state = 'SENT'")),
     sa.Index("deliveries_parked", "destination", "state", sqlite_where=sa.text("state = 'PARKED'")),
@@ -282,6 +297,23 @@ commitment_deliveries = sa.Table(
     sa.Column("transaction_uid", sa.ForeignKey("commitments.transaction_uid"), primary_key=True),
     sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), primary_key=True),
     sa.Column("attempt", sa.Integer, nullable=False, comment="the sending that was asked about"),
+    sqlite_with_rowid=False,
+)
+
+source_commitments = sa.Table(
+    "source_commitments",
+    metadata,
+    sa.Column("transaction_uid", sa.Text, primary_key=True),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("asked_at", Utc, nullable=False),
+    sa.Column("reported_at", Utc, nullable=True),
+)
+
+source_commitment_instances = sa.Table(
+    "source_commitment_instances",
+    metadata,
+    sa.Column("transaction_uid", sa.ForeignKey("source_commitments.transaction_uid"), primary_key=True),
+    sa.Column("instance_id", sa.ForeignKey("instances.id"), primary_key=True),
     sqlite_with_rowid=False,
 )
 

@@ -6,6 +6,7 @@ other, and that what was taken back is not sent any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from cxrnode.ledger.history import note
 from cxrnode.ledger.rows import DELIVERY_COLUMNS, delivery_of
 from cxrnode.ledger.schema import deliveries, evidence, is_state
 from cxrnode.ledger.stated import MAY_HAVE_ARRIVED, is_taken_back
+from cxrnode.ledger.turns import Turns
 
 TAKEN_BACK = "its results were taken back"
 _WAITING = (DeliveryState.PENDING, DeliveryState.PARKED)
@@ -63,13 +65,16 @@ def claim(
     lease_seconds: float,
     incarnation: str,
     exclusive: bool,
+    turns: Turns,
 ) -> list[Delivery]:
-    """Lease due deliveries of one destination, those of lost leases first, then the oldest."""
+    """Lease due deliveries of one destination, those of lost leases first, then the oldest of one class."""
     found = []
     for row in connection.execute(_lost(destination, now, limit, incarnation, exclusive=exclusive)).all():
         if not withdraw_taken_back(connection, row.id, row.attempt, DeliveryState.SENDING, MAY_HAVE_ARRIVED, now):
             found.append(row)
-    found += connection.execute(_due(destination, now, limit - len(found)))
+    left = limit - len(found)
+    if left > 0:
+        found += turns.take(destination, lambda priority: _due(connection, destination, now, left, priority))
     for row in found:
         move(
             connection,
@@ -98,14 +103,16 @@ def _lost(destination: str, now: datetime, limit: int, incarnation: str, *, excl
     return chosen().where(here, lost).order_by(deliveries.c.lease_until).limit(limit)
 
 
-def _due(destination: str, now: datetime, limit: int) -> sa.Select[Any]:
+def _due(
+    connection: sa.Connection, destination: str, now: datetime, limit: int, priority: int
+) -> Sequence[sa.Row[Any]]:
     here = (deliveries.c.destination == destination) & is_state(deliveries.c.state, DeliveryState.PENDING)
-    return (
+    return connection.execute(
         chosen()
-        .where(here, deliveries.c.due_at <= now)
+        .where(here, deliveries.c.priority == priority, deliveries.c.due_at <= now)
         .order_by(deliveries.c.due_at, deliveries.c.id)
-        .limit(max(limit, 0))
-    )
+        .limit(limit)
+    ).all()
 
 
 def mark_sent(connection: sa.Connection, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:

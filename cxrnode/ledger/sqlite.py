@@ -31,6 +31,7 @@ from cxrnode.ledger import (
     sending,
 )
 from cxrnode.ledger.database import Database
+from cxrnode.ledger.turns import Turns
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
 from cxrnode.ports import Claim, Completion, Membership, Recoding, StatedEvidence, Verdict
 
@@ -43,6 +44,7 @@ class SqliteLedger:
         self._database = database
         self._incarnation = incarnation
         self._exclusive = exclusive
+        self._turns = Turns()
 
     @classmethod
     def open(cls, path: Path, *, incarnation: str, exclusive: bool) -> Self:
@@ -71,10 +73,19 @@ class SqliteLedger:
         with self._database.reading() as connection:
             return receiving.find_twin(connection, description)
 
-    def record(self, description: Description, sender: Sender, key: str, now: datetime, *, candidate: bool) -> Recorded:
+    def record(
+        self,
+        description: Description,
+        sender: Sender,
+        key: str,
+        now: datetime,
+        *,
+        candidate: bool,
+        priority: int = 0,
+    ) -> Recorded:
         """Record a kept instance."""
         with self._database.writing() as connection:
-            return receiving.record(connection, description, sender, key, now, candidate=candidate)
+            return receiving.record(connection, description, sender, key, now, candidate=candidate, priority=priority)
 
     def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
         """Give those of the keys that have no row."""
@@ -100,6 +111,7 @@ class SqliteLedger:
         destinations: Sequence[str],
         now: datetime,
         schedule: bool,
+        priority: int = 0,
     ) -> int | None:
         """Close the study with this membership; give the number of the job, None where there is none."""
         with self._database.writing() as connection:
@@ -111,6 +123,7 @@ class SqliteLedger:
                 destinations=destinations,
                 now=now,
                 schedule=schedule,
+                priority=priority,
             )
 
     def recodings(self, *, limit: int) -> Sequence[Recoding]:
@@ -133,6 +146,7 @@ class SqliteLedger:
                 lease_seconds=lease_seconds,
                 incarnation=self._incarnation,
                 exclusive=self._exclusive,
+                turns=self._turns,
             )
 
     def renew(self, claims: Sequence[Claim], now: datetime, *, lease_seconds: float) -> None:
@@ -165,6 +179,7 @@ class SqliteLedger:
                 lease_seconds=lease_seconds,
                 incarnation=self._incarnation,
                 exclusive=self._exclusive,
+                turns=self._turns,
             )
 
     def mark_sent(self, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:

@@ -70,6 +70,7 @@ class Reception:
                 key,
                 self._clock.now(),
                 candidate=not description.unreadable and is_candidate(description.facts),
+                priority=arrival.priority,
             )
         tell(
             Event.INSTANCE_RECEIVED,

@@ -125,8 +125,20 @@ class Ledger(Protocol):
         """Tell what recording this would make of it, without writing."""
         ...
 
-    def record(self, description: Description, sender: Sender, key: str, now: datetime, *, candidate: bool) -> Recorded:
-        """Record a kept instance. A new current revision of a candidate reopens its study; others join silently."""
+    def record(
+        self,
+        description: Description,
+        sender: Sender,
+        key: str,
+        now: datetime,
+        *,
+        candidate: bool,
+        priority: int = 0,
+    ) -> Recorded:
+        """Record a kept instance. A new current revision of a candidate reopens its study; others join silently.
+
+        `priority`: 1 where the sender called it urgent.
+        """
         ...
 
     def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
@@ -153,8 +165,11 @@ class Ledger(Protocol):
         destinations: Sequence[str],
         now: datetime,
         schedule: bool,
+        priority: int = 0,
     ) -> int | None:
         """Close the study with this membership and, if `schedule`, schedule its job; give the job's number.
+
+        `priority`: 1 where the study is urgent.
 
         None, with nothing written, when an instance came in between (the generation moved on) or a retraction waits.
         """
@@ -169,7 +184,10 @@ class Ledger(Protocol):
         ...
 
     def claim_jobs(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Claim]:
-        """Lease due jobs, oldest first. A job that failed before is given alone. Nothing while paused."""
+        """Lease due jobs of one class of priority, oldest first; a job that failed before alone. Nothing while paused.
+
+        What is urgent goes first, and of every few claims one goes to what is not.
+        """
         ...
 
     def renew(self, claims: Sequence[Claim], now: datetime, *, lease_seconds: float) -> None:
@@ -193,7 +211,7 @@ class Ledger(Protocol):
     def claim_deliveries(
         self, destination: str, now: datetime, *, limit: int, lease_seconds: float
     ) -> Sequence[Delivery]:
-        """Lease due deliveries of one destination, oldest first."""
+        """Lease due deliveries of one destination, in the order in which jobs are leased."""
         ...
 
     def mark_sent(self, delivery: Delivery, now: datetime, *, ask_at: datetime | None) -> None:

@@ -29,6 +29,7 @@ def test_the_calling_ae_title_chooses_the_destinations(make: Callable[..., Bench
         rules=(Rule(calling_ae="ER*", destinations=("vna",)), Rule(destinations=("pacs", SENDER))),
     )
     for seed, calling in enumerate(("ER_PORTABLE", "CR1", "CR2")):
+        bench.clock.move(0.1)
         bench.take(replace(FILM, seed=seed), calling=calling)
     bench.work()
     assert [job.destinations for job in bench.jobs()] == [("vna",), ("pacs", "back"), ("pacs",)]
