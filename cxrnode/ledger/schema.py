@@ -129,11 +129,13 @@ instances = sa.Table(
     _priority(),
     sa.Column("swept_at", Utc, nullable=True, comment="when retention removed its bytes"),
     sa.Column("held_at", Utc, nullable=True, comment="when a destination committed to keep this source"),
+    sa.Column("kept_again_at", Utc, nullable=True, comment="when bytes that were gone came again"),
     _one_of("standing", Standing, "instance_standing"),
     sa.Index("instances_by_uid", "sop_instance_uid", "bytes_digest"),
     sa.Index("instances_by_study", "study_uid", "standing"),
     sa.Index("instances_by_key", "key"),
     sa.Index("instances_recoded", "id", sqlite_where=sa.text("standing = 'recoded'")),
+    sa.Index("instances_in_spool", "id", sqlite_where=sa.text("swept_at IS NULL")),
     sa.Index(
         "one_current_revision",
         "sop_instance_uid",
@@ -230,6 +232,7 @@ evidence = sa.Table(
     ),
     sa.Column("swept_at", Utc, nullable=True, comment="when retention removed its bytes"),
     sa.Index("evidence_by_study", "study_uid"),
+    sa.Index("evidence_in_spool", "id", sqlite_where=sa.text("swept_at IS NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -314,6 +317,16 @@ source_commitment_instances = sa.Table(
     metadata,
     sa.Column("transaction_uid", sa.ForeignKey("source_commitments.transaction_uid"), primary_key=True),
     sa.Column("instance_id", sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Index("source_commitments_of", "instance_id"),
+    sqlite_with_rowid=False,
+)
+
+removals = sa.Table(
+    "removals",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True, comment="bytes that are marked as swept and may still be there"),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("row", sa.Integer, nullable=False, comment="in instances or evidence"),
     sqlite_with_rowid=False,
 )
 

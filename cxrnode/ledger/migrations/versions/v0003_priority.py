@@ -13,9 +13,12 @@ _STATEMENTS = (
     "ALTER TABLE instances ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE instances ADD COLUMN swept_at TEXT",
     "ALTER TABLE instances ADD COLUMN held_at TEXT",
+    "ALTER TABLE instances ADD COLUMN kept_again_at TEXT",
+    "CREATE INDEX instances_in_spool ON instances (id) WHERE swept_at IS NULL",
     "ALTER TABLE jobs ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE deliveries ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE evidence ADD COLUMN swept_at TEXT",
+    "CREATE INDEX evidence_in_spool ON evidence (id) WHERE swept_at IS NULL",
     # Each class of priority is asked for its oldest by itself; the open studies are read in pages.
     "DROP INDEX jobs_due",
     "CREATE INDEX jobs_due ON jobs (priority, due_at, id, state) WHERE state = 'SCHEDULED'",
@@ -39,6 +42,16 @@ _STATEMENTS = (
         PRIMARY KEY (transaction_uid, instance_id),
         FOREIGN KEY(transaction_uid) REFERENCES source_commitments (transaction_uid),
         FOREIGN KEY(instance_id) REFERENCES instances (id)
+    )
+     WITHOUT ROWID
+    """,
+    "CREATE INDEX source_commitments_of ON source_commitment_instances (instance_id)",
+    """
+    CREATE TABLE removals (
+        "key" TEXT NOT NULL,
+        what TEXT NOT NULL,
+        "row" INTEGER NOT NULL,
+        PRIMARY KEY ("key")
     )
      WITHOUT ROWID
     """,
