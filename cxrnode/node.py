@@ -287,6 +287,7 @@ def _plan(settings: Settings, *, preview: bool, objects: tuple[Kind, ...]) -> Pl
     line = settings.line
     return Plan(
         rules=settings.rules_in_force,
+        stat=tuple(one.rule() for one in settings.stat),
         models=enabled_models(settings),
         destinations=tuple(destination.destination() for destination in settings.destinations),
         quiet_seconds=settings.studies.quiet_seconds,

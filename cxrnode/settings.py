@@ -21,6 +21,7 @@ from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, RejectionNotes
 from cxrnode.domain.identity import AETitle, ae_title, is_uid
 from cxrnode.domain.job import RetryPolicy
+from cxrnode.domain.priority import Stat
 from cxrnode.domain.routing import SENDER, Rule
 from cxrnode.errors import SettingsInvalid
 
@@ -205,6 +206,19 @@ class RuleSettings(_Section):
         return Rule(**self.model_dump())
 
 
+class StatSettings(_Section):
+    """What is urgent: all that one rule states has to hold of one image of the study."""
+
+    calling_ae: str = "*"
+    called_ae: str = "*"
+    description: str = "*"
+    asked: bool = False
+
+    def rule(self) -> Stat:
+        """Give it as the line knows it."""
+        return Stat(**self.model_dump())
+
+
 class WebSettings(_Section):
     """The health page's address; port 0 takes a free one."""
 
@@ -237,6 +251,7 @@ class Settings(BaseSettings):
     line: LineSettings = LineSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     rules: tuple[RuleSettings, ...] = ()
+    stat: tuple[StatSettings, ...] = (StatSettings(asked=True),)
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
 

@@ -60,7 +60,15 @@ class Bench:
             chance=lambda: 0.5,
         )
 
-    def take(self, film: Radiograph, *, calling: str = "CR1", association: str = "a", ended: bool = True) -> None:
+    def take(
+        self,
+        film: Radiograph,
+        *,
+        calling: str = "CR1",
+        association: str = "a",
+        ended: bool = True,
+        priority: int = 0,
+    ) -> None:
         """Receive a film."""
         path = self.archive.incoming / "film.part"
         write(film, path)
@@ -68,7 +76,12 @@ class Bench:
             calling_ae=AETitle(calling), called_ae=AETitle("CXRNODE"), address="127.0.0.1", association=association
         )
         arrival = Arrival(
-            path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=sender
+            path=path,
+            sop_class_uid="",
+            sop_instance_uid=InstanceUID(""),
+            transfer_syntax_uid="",
+            sender=sender,
+            priority=priority,
         )
         assert self.line.receive(arrival) == 0
         if ended:

@@ -63,7 +63,8 @@ def _remark(job: JobView) -> str:
     if job.retracted_by:
         return f"retracted by job {job.retracted_by}: {job.because}"
     told = [f"takes back job {job.retracts}: {job.because}"] if job.retracts else []
-    return "; ".join([*told, *filter(None, [job.reason])])
+    stat = ["urgent"] if job.urgent else []
+    return "; ".join([*stat, *told, *filter(None, [job.reason])])
 
 
 def _named(states: type[_State], name: str | None) -> _State | None:
@@ -87,7 +88,8 @@ def show(number: Annotated[int, typer.Argument(help="The job's number.")], json:
 
 def _say_details(details: JobDetails) -> None:
     job = details.job
-    say(f"job {job.job}: {job.state}, attempt {job.attempt}{', ' + job.reason if job.reason else ''}")
+    urgent, reason = ", urgent" if job.urgent else "", f", {job.reason}" if job.reason else ""
+    say(f"job {job.job}: {job.state}{urgent}, attempt {job.attempt}{reason}")
     for line in _standing(job):
         say(line)
     say(f"study {job.study_uid}")

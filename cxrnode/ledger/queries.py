@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.identity import InstanceUID, StudyUID
 from cxrnode.domain.job import JobState
+from cxrnode.domain.priority import URGENT
 from cxrnode.errors import LedgerDamaged, NeedsOperator
 from cxrnode.ledger.database import DAMAGED
 from cxrnode.ledger.jobs import PAUSED
@@ -115,6 +116,7 @@ def _job_view(row: sa.Row[Any]) -> JobView:
         retracts=row.retracts,
         retracted_by=row.retracted_by,
         because=row.because,
+        urgent=row.priority == URGENT,
     )
 
 

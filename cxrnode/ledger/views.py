@@ -116,6 +116,7 @@ class JobView:
     """The job that took this one's results back."""
     because: str
     """Why, of either of the two: a key of RETRACTIONS."""
+    urgent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from cxrnode.domain.identity import StudyUID
+from cxrnode.domain.priority import priority_of
 from cxrnode.domain.reasons import REASONS
 from cxrnode.domain.routing import route
 from cxrnode.domain.selection import NotSuitable, select
@@ -60,6 +61,7 @@ class Closing:
             destinations=[destination.name for destination in chosen.destinations],
             now=now,
             schedule=any(_matters(verdict) for verdict in verdicts),
+            priority=priority_of(membership.instances, self._plan.stat),
         )
         tell(Event.STUDY_CLOSED, study=study, images=len(verdicts), count=len(wanted), job=job)
         return True

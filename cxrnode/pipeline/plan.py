@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import Destination
 from cxrnode.domain.job import RetryPolicy
+from cxrnode.domain.priority import Stat
 from cxrnode.domain.routing import Rule
 
 
@@ -25,6 +26,8 @@ class Plan:
     delivery_lease_seconds: float
     commitment_wait_seconds: float
     """How long an N-EVENT-REPORT may take before commitment is asked for again."""
+    stat: tuple[Stat, ...] = ()
+    """What is urgent, and goes first."""
     objects: tuple[Kind, ...] = (Kind.SEG, Kind.SR)
     """What is composed where no destination gets it."""
     preview: bool = False

@@ -16,7 +16,7 @@ from cxrnode import settings
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import RejectionNotes
 from cxrnode.errors import SettingsInvalid
-from cxrnode.settings import DestinationSettings, RuleSettings, Settings, load
+from cxrnode.settings import DestinationSettings, RuleSettings, Settings, StatSettings, load
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "deploy" / "cxrnode.toml"
 WISHES = [kind for kind in Kind if kind is not Kind.REJECTION]
@@ -54,7 +54,7 @@ def leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{above}{name}.")
-        elif name not in {"destinations", "rules"}:
+        elif name not in {"destinations", "rules", "stat"}:
             yield f"{above}{name}", value
 
 
@@ -85,6 +85,8 @@ def test_destinations_and_rules_are_documented_whole():
     (destination,), (rule,) = documented["destinations"], documented["rules"]
     assert destination.keys() == DestinationSettings.model_fields.keys()
     assert rule.keys() == RuleSettings.model_fields.keys()
+    (stat,) = documented["stat"]
+    assert stat.keys() == StatSettings.model_fields.keys()
     real = DestinationSettings(name="pacs", ae_title="PACS").model_dump(mode="json")
     assert {name: destination[name] for name in optional(DestinationSettings)} == {
         name: real[name] for name in optional(DestinationSettings)
