@@ -55,13 +55,23 @@ class Event(StrEnum):
     CHILD_READY = "child_ready"
     CHILD_LOST = "child_lost"
     CHILD_SPOKE = "child_spoke"
+    MODEL_SQUEEZED = "model_squeezed"
+    """For want of memory it ran in smaller batches, or on the CPU: `device`."""
+    IMAGE_QUARANTINED = "image_quarantined"
+    """The models' process was lost on it twice, the second time alone."""
+    CERTIFICATE_LOADED = "certificate_loaded"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    CERTIFICATE_ENDS = "certificate_ends"
+    AUDIT_FAILED = "audit_failed"
+    AUDIT_DELAYED = "audit_delayed"
+    AUDIT_RESUMED = "audit_resumed"
     UNEXPECTED = "unexpected"
     FOREIGN = "foreign"
 
 
 FIELDS = frozenset(
     {
-        "aet", "address", "association", "attempt", "batch", "bytes", "calling_ae", "called_ae", "code", "count",
+        "aet", "address", "association", "attempt", "batch", "bytes", "calling_ae", "called_ae", "certificate", "code", "count",
         "destination", "device", "due_in", "error", "evidence", "failed", "hint", "images", "incarnation", "instance",
         "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded", "running", "seconds", "sop_class",
         "status", "study", "transaction", "transfer_syntax", "version", "where",

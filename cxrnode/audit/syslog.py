@@ -1,0 +1,186 @@
+"""Syslog as PS3.15 asks for it: RFC 5424 messages, over TLS (RFC 5425; PS3.15 A.6), UDP (A.7), or plain TCP.
+
+Hides sockets and TLS. Promises that `send` returns only when the collector's system has acknowledged every byte (over
+UDP nobody knows), that nothing waits longer than its time limit, and an error that says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import re
+import select
+import socket
+import ssl
+import struct
+import termios
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cxrnode.errors import NeedsOperator, Retryable
+
+HINT = "see 'The audit trail does not reach its collector' in docs/operations.md"
+
+_PRI = b"<85>"
+"""Facility 10 (security and authorization), severity 5 (PS3.15 A.6)."""
+_MESSAGE_ID = b"DICOM+RFC3881"
+_WHEN = re.compile(rb'EventDateTime="([^"]+)"')
+_LOOK_AGAIN_SECONDS = 0.01
+_SECONDS = 5.0
+
+
+class Transport(StrEnum):
+    """How the collector is spoken to."""
+
+    TLS = "tls"
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """Where audit messages are sent: an audit record repository, or any syslog server. Empty `host`: nowhere."""
+
+    host: str = ""
+    port: int = 6514
+    transport: Transport = Transport.TLS
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+
+class Wire:
+    """The connection to a collector, made when it is first needed. Owns the socket."""
+
+    def __init__(self, collector: Collector, sender: str) -> None:
+        """Speak to `collector`; `sender` is our own host's name in each message."""
+        self._collector = collector
+        self._sender = _header_word(sender)
+        self._socket: socket.socket | None = None
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        """Send them all. Retryable where the collector cannot be reached or went away; NeedsOperator for its TLS."""
+        try:
+            connected = self._connected()
+            for message in messages:
+                connected.sendall(self._framed(message))
+            _drain(connected, self._collector.transport)
+        except ssl.SSLError as error:
+            self.close()
+            raise NeedsOperator(_of_tls(error), operation="audit", subject=self._subject, hint=HINT) from error
+        except OSError as error:
+            self.close()
+            raise Retryable(_of_network(error), operation="audit", subject=self._subject, hint=HINT) from error
+
+    def close(self) -> None:
+        """End the connection; `send` makes a new one."""
+        gone, self._socket = self._socket, None
+        if gone is not None:
+            with suppress(OSError):
+                gone.close()
+
+    @property
+    def _subject(self) -> str:
+        return f"{self._collector.host}:{self._collector.port}"
+
+    def _framed(self, message: bytes) -> bytes:
+        when = _WHEN.search(message)
+        header = b" ".join([_PRI + b"1", when[1] if when else b"-", self._sender, b"cxrnode", b"-", _MESSAGE_ID, b"-"])
+        # A byte order mark says that the text is UTF-8 (RFC 5424 6.4).
+        whole = header + b" \xef\xbb\xbf" + message
+        return whole if self._collector.transport is Transport.UDP else b"%d %s" % (len(whole), whole)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is not None and _has_ended(self._socket, self._collector.transport):
+            self.close()
+        if self._socket is None:
+            self._socket = _connect(self._collector)
+        return self._socket
+
+
+def tls_context(collector: Collector) -> ssl.SSLContext:
+    """Give the context of PS3.15 B.9 to B.11: TLS 1.2 or 1.3, the collector's certificate checked, ours shown.
+
+    NeedsOperator where a file cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if collector.ca_file:
+            context.load_verify_locations(collector.ca_file)
+        else:
+            context.load_default_certs()
+        if collector.certificate_file:
+            context.load_cert_chain(collector.certificate_file, collector.key_file)
+    except OSError as error:  # an SSLError is one
+        happened = f"the certificate files cannot be used ({_of_tls(error)})"
+        raise NeedsOperator(happened, operation="audit", subject=collector.host, hint=HINT) from error
+    return context
+
+
+def _connect(collector: Collector) -> socket.socket:
+    address = (collector.host, collector.port)
+    if collector.transport is Transport.UDP:
+        family, kind, protocol, _, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
+        datagrams = socket.socket(family, kind, protocol)
+        datagrams.connect(found)
+        return datagrams
+    plain = socket.create_connection(address, timeout=_SECONDS)
+    if collector.transport is Transport.TCP:
+        return plain
+    try:
+        return tls_context(collector).wrap_socket(plain, server_hostname=collector.host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _has_ended(connected: socket.socket, transport: Transport) -> bool:
+    """A collector says nothing: what can be read of a connection is its end."""
+    if transport is Transport.UDP or not select.select([connected], [], [], 0)[0]:
+        return False
+    connected.settimeout(0)
+    try:
+        # TLS 1.3 sends session tickets, which are no end.
+        return not connected.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+    finally:
+        connected.settimeout(_SECONDS)
+
+
+def _drain(connected: socket.socket, transport: Transport) -> None:
+    """Wait until the other system has acknowledged every byte: what is only in our buffers dies with the connection."""
+    if transport is Transport.UDP:
+        return
+    deadline = time.monotonic() + _SECONDS
+    while _unacknowledged(connected):
+        if time.monotonic() > deadline:
+            raise TimeoutError(errno.ETIMEDOUT, "not acknowledged")
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _unacknowledged(connected: socket.socket) -> int:
+    waiting: int = struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+    return waiting
+
+
+def _header_word(text: str) -> bytes:
+    """Give a text as a word of the header: printable ASCII without spaces (RFC 5424 6)."""
+    return re.sub(r"[^!-~]", "-", text)[:255].encode() or b"-"
+
+
+def _of_tls(error: OSError) -> str:
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+    return f"TLS failed: {reason or errno.errorcode.get(error.errno or 0, 'no reason given')}"
+
+
+def _of_network(error: OSError) -> str:
+    named = errno.errorcode.get(error.errno or 0) or type(error).__name__
+    return f"the collector cannot be reached ({named})"
