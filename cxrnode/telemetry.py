@@ -31,6 +31,7 @@ class Event(StrEnum):
     ASSOCIATION_OPENED = "association_opened"
     ASSOCIATION_REFUSED = "association_refused"
     ASSOCIATION_ENDED = "association_ended"
+    CLASS_NOT_ACCEPTED = "class_not_accepted"
     INSTANCE_RECEIVED = "instance_received"
     INSTANCE_REFUSED = "instance_refused"
     SPOOL_SWEPT = "spool_swept"

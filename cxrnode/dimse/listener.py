@@ -24,8 +24,11 @@ from pynetdicom import evt
 from cxrnode import telemetry
 from cxrnode.dimse import contexts, status
 from cxrnode.dimse.commitment import Report, take_report
-from cxrnode.dimse.server import Limits, Server, Spooling
+from cxrnode.dimse.refusals import Refusals
+from cxrnode.dimse.server import Limits, Securing, Server, Spooling
 from cxrnode.dimse.spool import Part, SpoolingProvider
+from cxrnode.dimse.tls import HINT as TLS_HINT
+from cxrnode.dimse.tls import Tls
 from cxrnode.domain.identity import AETitle, InstanceUID
 from cxrnode.domain.study import Arrival, Sender
 from cxrnode.errors import CxrnodeError, NeedsOperator, Refused, Retryable
@@ -60,6 +63,8 @@ class Door:
     """Addresses or networks: `10.1.2.3`, `10.1.0.0/16`, `fe80::/10`."""
     storage_classes: tuple[str, ...] = contexts.SOURCE_CLASSES
     limits: Limits = field(default_factory=Limits)
+    tls: Tls | None = None
+    """Under which every association comes in; in the clear where there is none."""
 
 
 class _Request(Protocol):
@@ -100,7 +105,7 @@ class Listener:
         self._networks = _networks(door.networks)
         self._numbers = itertools.count(1)
         self._senders: dict[Association, Sender] = {}
-        self._door = door
+        self._door, self._refusals = door, Refusals()
         self._server = Server(
             ae_title=door.ae_title,
             host=door.host,
@@ -110,6 +115,7 @@ class Listener:
             spooling=Spooling(folder=incoming, admit=lambda _: admit(), ended=self._end),
             limits=door.limits,
             calling_ae_titles=door.calling_ae_titles,
+            securing=Securing(tls=door.tls, failed=self._tell_insecure),
         )
 
     @property
@@ -175,6 +181,9 @@ class Listener:
             address=_address(association),
             reason=REJECTED.get(why, "rejected"),
         )
+
+    def _tell_insecure(self, address: str, why: str) -> None:
+        self._refusals.tell(Event.ASSOCIATION_REFUSED, address=address, reason=why, hint=TLS_HINT)
 
     def _begin(self, event: PeerEvent) -> None:
         association = event.assoc

@@ -28,12 +28,17 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from cxrnode import telemetry
 from cxrnode.dimse.contexts import MAXIMUM_PDU
+from cxrnode.dimse.handshake import TLS_PEER, Handshakes, TlsFailed, cut, is_record
 from cxrnode.dimse.spool import SpoolingProvider
+from cxrnode.dimse.tls import Tls
 
 _LONGEST_PDU = 8 * MAXIMUM_PDU
 """Bytes. Generous to peers that do not keep to what was negotiated, closed to those that claim gigabytes."""
 
 _LOOK_AGAIN_SECONDS = 0.02
+
+_HANDSHAKES = 4
+"""How many TLS handshakes may be under way for each association that may: they are short."""
 
 _ABORT_SECONDS = 2.0
 """How long an aborted peer may take to close its side before its socket is closed under it."""
@@ -46,6 +51,15 @@ class Limits:
     associations: int = 32
     negotiation_seconds: float = 30.0
     idle_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Securing:
+    """Under which TLS (None: in the clear), and whom to tell, with the peer's address and in words, that a connection
+    came to nothing: TLS failed, or came where none is."""
+
+    tls: Tls | None = None
+    failed: Callable[[str, str], None] = lambda address, why: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,18 @@ def tune(connection: socket.socket, idle_seconds: float) -> None:
 
 
 class _Handler(RequestHandler):
+    def handle(self) -> None:
+        """Begin the association; before it the TLS handshake, in this connection's own thread."""
+        server = self.server
+        assert isinstance(server, _Acceptor)  # the only server that has this handler
+        if server.handshakes is not None:
+            try:
+                self.request = server.handshakes.secured(self.request)
+            except TlsFailed as failed:
+                server.failed(peer_address(self.client_address), str(failed))
+                return
+        super().handle()
+
     def _create_association(self) -> Association:
         association = super()._create_association()
         server = self.server
@@ -85,6 +111,8 @@ class _Handler(RequestHandler):
         wrapped = association.dul.socket
         assert wrapped is not None  # set_socket was called with it
         wrapped.recv = partial(_read, wrapped)  # type: ignore[method-assign]
+        if server.handshakes is None:
+            wrapped.recv = partial(_first_read, wrapped, partial(server.failed, peer_address(self.client_address)))  # type: ignore[method-assign]
         return association
 
 
@@ -113,10 +141,22 @@ def _read(wrapped: AssociationSocket, count: int) -> bytearray:
     return data
 
 
+def _first_read(wrapped: AssociationSocket, failed: Callable[[str], None], count: int) -> bytearray:
+    """Read the head of the first PDU, where a TLS client in the clear shows; the rest is read by `_read`."""
+    wrapped.recv = partial(_read, wrapped)  # type: ignore[method-assign]
+    data = _read(wrapped, count)
+    if is_record(data):
+        failed(TLS_PEER)
+        raise OSError("TLS where none is")
+    return data
+
+
 class _Acceptor(ThreadedAssociationServer):
     request_queue_size = 64
     spooling: Spooling
     idle_seconds: float
+    handshakes: Handshakes | None = None
+    failed: Callable[[str, str], None]
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -126,6 +166,8 @@ class _Acceptor(ThreadedAssociationServer):
     def shutdown(self) -> None:
         # Not pynetdicom's: that one takes the server off a list which only AE.start_server fills.
         BaseServer.shutdown(self)
+        if self.handshakes is not None:
+            self.handshakes.end()
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -147,12 +189,14 @@ class Server:
         spooling: Spooling,
         limits: Limits,
         calling_ae_titles: Sequence[str] = (),
+        securing: Securing | None = None,
     ) -> None:
         """Keep what is needed. Port 0 takes a free one; an empty list of calling AE titles takes any."""
         quieten()
         self._address = (host, port)
         self._contexts, self._handlers = list(contexts), [*handlers, (evt.EVT_CONN_CLOSE, _stop_waiting)]
         self._spooling, self._limits = spooling, limits
+        self._securing = securing or Securing()
         self._entity = _entity(ae_title, limits, calling_ae_titles)
         self._acceptor: _Acceptor | None = None
         self._thread: threading.Thread | None = None
@@ -174,6 +218,9 @@ class Server:
         )
         assert isinstance(acceptor, _Acceptor)  # make_server is annotated with the parent class
         acceptor.spooling, acceptor.idle_seconds = self._spooling, self._limits.idle_seconds
+        acceptor.failed = self._securing.failed
+        if self._securing.tls is not None:
+            acceptor.handshakes = Handshakes(self._securing.tls, most=_HANDSHAKES * self._limits.associations)
         self._acceptor = acceptor
         self._thread = threading.Thread(target=partial(acceptor.serve_forever, 0.05), name="acceptor", daemon=True)
         self._thread.start()
@@ -236,7 +283,12 @@ def connected(association: Association) -> socket.socket:
 def close_socket(association: Association) -> None:
     """Close an association's socket under it: the threads that wait on it end."""
     with contextlib.suppress(OSError):
-        connected(association).shutdown(socket.SHUT_RDWR)
+        cut(connected(association))
+
+
+def peer_address(client_address: Any) -> str:
+    """Give the address of a peer, IPv4 as such."""
+    return str(client_address[0]).removeprefix("::ffff:")
 
 
 def _entity(ae_title: str, limits: Limits, calling_ae_titles: Sequence[str]) -> ApplicationEntity:
