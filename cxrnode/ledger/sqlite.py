@@ -25,12 +25,14 @@ from cxrnode.ledger import (
     jobs,
     operating,
     queries,
+    quiet,
     receiving,
     recoding,
     retracting,
     sending,
 )
 from cxrnode.ledger.database import Database
+from cxrnode.ledger.quiet import Place
 from cxrnode.ledger.turns import Turns
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
 from cxrnode.ports import Claim, Completion, Membership, Recoding, StatedEvidence, Verdict
@@ -96,6 +98,11 @@ class SqliteLedger:
         """Give the open studies, each with the time of its last instance, the longest quiet first."""
         with self._database.reading() as connection:
             return receiving.open_studies(connection)
+
+    def quiet_studies(self, until: datetime, *, after: Place | None, limit: int) -> Sequence[Place]:
+        """Give a page of open studies whose last instance came at `until` or before, the longest quiet first."""
+        with self._database.reading() as connection:
+            return quiet.quiet_studies(connection, until, after=after, limit=limit)
 
     def membership(self, study: StudyUID) -> Membership:
         """Give the current revisions of a study."""

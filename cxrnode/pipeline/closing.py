@@ -5,9 +5,9 @@ Hides selection and routing. Promises that an instance that comes in between kee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.priority import priority_of
@@ -18,6 +18,9 @@ from cxrnode.domain.study import Instance, is_due
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Clock, Ledger, Verdict
 from cxrnode.telemetry import Event, tell
+
+PAGE = 100
+"""Studies that are read, and closed, at once."""
 
 
 class Closing:
@@ -31,11 +34,20 @@ class Closing:
         self._still_sent = still_sent
 
     def close_due(self) -> int:
-        """Close every study that is due; give how many."""
+        """Close a page of the studies that are due; give how many, zero where none is left."""
         now = self._clock.now()
-        return sum(
-            self._close(study, now) for study, last in self._ledger.open_studies() if self._is_due(study, last, now)
-        )
+        for page in self._quiet(now):
+            closed = sum(self._close(study, now) for study, last in page if self._is_due(study, last, now))
+            if closed:
+                return closed
+        return 0
+
+    def _quiet(self, now: datetime) -> Iterator[Sequence[tuple[StudyUID, datetime]]]:
+        """Give the quiet studies in pages; those that an open association has sent are among them."""
+        until, after = now - timedelta(seconds=self._plan.quiet_seconds), None
+        while page := self._ledger.quiet_studies(until, after=after, limit=PAGE):
+            yield page
+            after = page[-1]
 
     def _is_due(self, study: StudyUID, last: datetime, now: datetime) -> bool:
         return is_due(

@@ -145,10 +145,13 @@ class Ledger(Protocol):
         """Give those of the keys of kept sources that have no row."""
         ...
 
-    def open_studies(self) -> Sequence[tuple[StudyUID, datetime]]:
-        """Give the studies that are open, each with the time of its last instance.
+    def quiet_studies(
+        self, until: datetime, *, after: tuple[StudyUID, datetime] | None, limit: int
+    ) -> Sequence[tuple[StudyUID, datetime]]:
+        """Give a page of the open studies whose last instance came at `until` or before, each with that time.
 
-        A study with a retraction that is not told yet is not among them: nothing takes a retraction's place.
+        The longest quiet come first; the next page begins `after` the last of this one. A study with a retraction that
+        is not told yet is not among them: nothing takes a retraction's place.
         """
         ...
 
@@ -269,8 +272,18 @@ class Ledger(Protocol):
 class Predictor(Protocol):
     """The models, in their child process."""
 
-    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
-        """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost."""
+    def waits_for(self) -> str:
+        """Give what has to come before any image can be analysed (a device); empty where nothing has."""
+        ...
+
+    def predict(
+        self, requests: Sequence[Request], alive: Callable[[], None], *, alone: bool = False
+    ) -> Sequence[ImagePrediction]:
+        """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost.
+
+        What the child was lost on while it worked is answered with a transient Failure: `crashed`, `hung`, `no_memory`
+        or `device_lost`. `alone`: nothing else runs meanwhile, so that such a Failure is certain.
+        """
         ...
 
     def same_pixels(self, first: Path, second: Path) -> bool:

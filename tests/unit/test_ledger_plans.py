@@ -76,6 +76,7 @@ def the_line(ledger: SqliteLedger) -> None:
     record(ledger, described(pixels="other"), 3)
     ledger.unknown_keys(["a"])
     ledger.open_studies()
+    ledger.quiet_studies(after(99), after=(STUDY, after(0)), limit=9)
     close(ledger, seconds=4)
     (parked,) = ledger.find_jobs(study=STUDY, limit=1)
     ledger.requeue_job(parked.job, after(4))
@@ -170,6 +171,8 @@ def test_a_walk_would_be_seen(ledger: SqliteLedger, tmp_path: Path) -> None:
             "deliveries_to_ask",
         ),
         (lambda ledger: ledger.open_studies(), "studies_open"),
+        (lambda ledger: ledger.quiet_studies(after(9), after=None, limit=4), "studies_open"),
+        (lambda ledger: ledger.quiet_studies(after(9), after=(STUDY, after(0)), limit=4), "studies_open"),
     ],
 )
 def test_what_waits_is_found_by_a_partial_index(
@@ -189,5 +192,5 @@ def test_what_waits_is_found_by_a_partial_index(
             for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
     assert any(step.endswith(index) or f"INDEX {index} (" in step for step in steps), steps
-    if index in {"jobs_due", "deliveries_due", "deliveries_to_ask"}:
+    if index in {"jobs_due", "deliveries_due", "deliveries_to_ask", "studies_open"}:
         assert not any("TEMP B-TREE" in step for step in steps if "ORDER BY" in step), steps
