@@ -51,6 +51,8 @@ _WAITS = Waits(connect_seconds=5, negotiation_seconds=5, answer_seconds=5)
 class Serve:
     """A node that can be started, killed and started again on one state folder."""
 
+    command: Sequence[str | Path] = (COMMAND, "serve")
+
     def __init__(
         self, folder: Path, destinations: Sequence[Destination] = (), *, before: Sequence[str] = (), **variables: str
     ) -> None:
@@ -78,7 +80,7 @@ class Serve:
         assert self._process is None or self._process.poll() is not None
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._before, COMMAND, "serve"], env=self._environment, stdout=log, stderr=log
+                [*self._before, *self.command], env=self._environment, stdout=log, stderr=log
             )
 
     def start(self) -> float:
