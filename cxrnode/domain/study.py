@@ -113,6 +113,8 @@ class Recorded(StrEnum):
     """The same pixels under a new header (a corrected name), or the whole of what was cut: becomes current."""
     RECODED = "recoded"
     """The same UID in another transfer syntax: kept; the first one stays current until the pixels are compared."""
+    RESTORED = "restored"
+    """The same content again, whose bytes are gone from here: kept again; nothing else changes."""
     CUT = "cut"
     """The same UID again, cut off in its pixels: kept; the whole one stays current."""
     CONFLICT = "conflict"

@@ -1,7 +1,7 @@
 """Closing a study: its membership is fixed, and its job is scheduled, in one transaction.
 
 Hides how an earlier job gives way. Promises that a closing which has not seen an instance writes nothing, and that a
-study with a conflict that nobody has looked at gets a job that is born parked.
+study with a conflict that nobody has looked at, or with images that were swept, gets a job that is born parked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cxrnode.domain.job import JobEvent, JobState
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import move
+from cxrnode.ledger.retaining import SWEPT, lacks
 from cxrnode.ledger.schema import Standing, StudyState, instances, is_state, job_members, jobs, studies
 from cxrnode.ledger.stated import has_untold_retraction
 from cxrnode.ports import Membership, Verdict
@@ -68,7 +69,7 @@ def _schedule(
     now: datetime,
     priority: int,
 ) -> int:
-    parked = _in_conflict(connection, membership.study_uid)
+    parked = _why_parked(connection, membership.study_uid, verdicts)
     added = connection.execute(
         jobs.insert().values(
             study_uid=membership.study_uid,
@@ -79,7 +80,7 @@ def _schedule(
             due_at=now,
             models=models,
             destinations=destinations,
-            reason=CONFLICT if parked else "",
+            reason=parked,
             scheduled_at=now,
             priority=priority,
         )
@@ -92,7 +93,7 @@ def _schedule(
     ]
     if rows:
         connection.execute(job_members.insert(), rows)
-    note(connection, now, "job", job, "parked" if parked else "scheduled", CONFLICT if parked else "")
+    note(connection, now, "job", job, "parked" if parked else "scheduled", parked)
     return job
 
 
@@ -103,6 +104,13 @@ def conflicts(study: str) -> sa.ColumnElement[bool]:
         member.c.study_uid == study, is_state(member.c.standing, Standing.CURRENT)
     )
     return instances.c.sop_instance_uid.in_(uids) & (instances.c.standing == Standing.CONFLICT) & instances.c.candidate
+
+
+def _why_parked(connection: sa.Connection, study: str, verdicts: Sequence[Verdict]) -> str:
+    """Say why the job is born parked; empty where it is not."""
+    if _in_conflict(connection, study):
+        return CONFLICT
+    return SWEPT if lacks(connection, {verdict.row: verdict.code for verdict in verdicts}) else ""
 
 
 def _in_conflict(connection: sa.Connection, study: str) -> bool:

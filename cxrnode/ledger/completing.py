@@ -56,11 +56,15 @@ def _write_outcome(connection: sa.Connection, job: int, outcome: Outcome) -> Non
 
 def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime, priority: int) -> None:
     known = connection.execute(
-        sa.select(evidence.c.id, evidence.c.objection).where(evidence.c.sop_instance_uid == kept.sop_instance_uid)
+        sa.select(evidence.c.id, evidence.c.objection, evidence.c.swept_at).where(
+            evidence.c.sop_instance_uid == kept.sop_instance_uid
+        )
     ).first()
     row = known.id if known else _add(connection, held, kept, now)
-    if known and known.objection != kept.objection:
-        connection.execute(evidence.update().where(evidence.c.id == row).values(objection=kept.objection))
+    if known and (known.objection != kept.objection or known.swept_at):
+        # Stated again, it was composed again where its bytes were swept.
+        is_now = {"objection": kept.objection, "swept_at": None}
+        connection.execute(evidence.update().where(evidence.c.id == row).values(**is_now))
     connection.execute(
         insert(job_evidence)
         .values(job_id=held.job, evidence_id=row, stated_at=now)

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,21 @@ class Database:
         """
         with self._writing, bordered(self.path), self._writer.begin() as connection:
             yield connection
+
+    def backup(self, to: Path) -> None:
+        """Copy it, as it is at one moment, to a file that is not there yet, whoever writes meanwhile.
+
+        OutOfSpace, or Fatal where a disk fails.
+        """
+        os.close(os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with self.reading() as connection:
+            connection.execute(sa.select(1))
+            source = connection.connection.driver_connection
+            try:
+                with closing(sqlite3.connect(to)) as copy:
+                    source.backup(copy)  # type: ignore[union-attr]
+            except sqlite3.Error as error:
+                raise (_turned(error, to) or Fatal("it cannot be copied", subject=to.name, hint=_DISK)) from error
 
     def _settle_version(self, *, may_migrate: bool) -> None:
         with self.reading() as connection:

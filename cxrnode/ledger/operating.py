@@ -20,6 +20,7 @@ from cxrnode.ledger.capability import forget_accepted
 from cxrnode.ledger.closing import CONFLICT, conflicts
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import PAUSED, is_replaced, move
+from cxrnode.ledger.retaining import require_images
 from cxrnode.ledger.retracting import restate, retraction_of
 from cxrnode.ledger.schema import Standing, deliveries, evidence, instances, is_state, job_evidence, jobs, switches
 
@@ -49,6 +50,7 @@ def requeue(connection: sa.Connection, job: int, now: datetime) -> int:
         raise NeedsOperator(
             "a newer job of its study replaced it", operation="retry the job", subject=str(job), hint=_LOOK
         )
+    require_images(connection, job, "retry the job")
     if found.reason == CONFLICT:
         connection.execute(instances.update().where(conflicts(found.study_uid)).values(standing=Standing.SETTLED))
     move(

@@ -46,6 +46,12 @@ def find_twin(connection: sa.Connection, description: Description) -> Recorded:
     return _compare(connection, description)[0]
 
 
+def twin_of(connection: sa.Connection, description: Description) -> sa.Row[Any] | None:
+    """Give the row that a duplicate repeats, None where it is none."""
+    recorded, known = _compare(connection, description)
+    return known if recorded is Recorded.DUPLICATE else None
+
+
 def record(
     connection: sa.Connection,
     description: Description,
@@ -84,20 +90,26 @@ def _stands_alone(description: Description) -> bool:
 
 
 def _compare(connection: sa.Connection, description: Description) -> tuple[Recorded, sa.Row[Any] | None]:
-    """Classify against the revisions kept under the UID; give the current one beside it, None where there is none."""
+    """Classify against the revisions kept under the UID; give the one that it repeats, else the current one, if any."""
     alone = _stands_alone(description)
     of_uid = (instances.c.sop_instance_uid == description.sop_instance_uid) & (
         instances.c.study_uid.is_(None) if alone else instances.c.study_uid.is_not(None)
     )
-    same_bytes = sa.select(instances.c.id).where(of_uid, instances.c.bytes_digest == description.bytes_digest)
-    if connection.execute(same_bytes.limit(1)).first():
-        return Recorded.DUPLICATE, None
+    same_bytes = sa.select(instances).where(of_uid, instances.c.bytes_digest == description.bytes_digest)
+    if same := connection.execute(same_bytes.limit(1)).first():
+        return Recorded.DUPLICATE, same
     if alone:
         return Recorded.NEW, None
     current = connection.execute(
         sa.select(instances).where(of_uid, is_state(instances.c.standing, Standing.CURRENT))
     ).first()
-    return (classify(description_of(current), description), current) if current else (Recorded.NEW, None)
+    if current is None:
+        return Recorded.NEW, None
+    recorded = classify(description_of(current), description)
+    if recorded is Recorded.RECODED and current.swept_at and current.header_digest == description.header_digest:
+        # The archive that keeps it gives it back in a transfer syntax of its own; there is nothing to compare it with.
+        recorded = Recorded.DUPLICATE
+    return recorded, current
 
 
 def _join(

@@ -28,6 +28,7 @@ def waiting(connection: sa.Connection, limit: int) -> Sequence[Recoding]:
             is_state(instances.c.standing, Standing.RECODED),
             is_state(current.c.standing, Standing.CURRENT),
             current.c.study_uid.is_not(None),
+            current.c.swept_at.is_(None),
         )
         .order_by(instances.c.id)
         .limit(limit)

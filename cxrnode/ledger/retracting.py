@@ -19,6 +19,7 @@ from cxrnode.errors import NeedsOperator
 from cxrnode.ledger import sending
 from cxrnode.ledger.history import note
 from cxrnode.ledger.jobs import move, newest
+from cxrnode.ledger.retaining import require_images
 from cxrnode.ledger.schema import (
     StudyState,
     deliveries,
@@ -77,6 +78,7 @@ def _retractable(connection: sa.Connection, job: int) -> sa.Row[Any]:
         raise _refused(job, "its study is open: a newer job will take its place", "wait for it, then retract that one")
     if not stated_by(connection, jobs_to_retract(found.study_uid, job)):
         raise _refused(job, "it stated nothing that could be taken back", _LIST)
+    require_images(connection, job, "retract the job")
     return found
 
 
@@ -103,6 +105,7 @@ def restate(connection: sa.Connection, job: sa.Row[Any], retraction: sa.Row[Any]
     if retraction.state == JobState.IN_PROGRESS:
         hint = "try again when it has ended"
         raise _refused(job.id, f"its retraction, job {retraction.id}, is running", hint, "retry the job")
+    require_images(connection, job.id, "retry the job")
     if retraction.state != JobState.COMPLETED:
         connection.execute(retractions.delete().where(retractions.c.retraction_id == retraction.id))
         state = JobState(retraction.state)

@@ -22,16 +22,19 @@ from cxrnode.ledger import (
     committing,
     completing,
     counting,
+    holding,
     jobs,
     operating,
     queries,
     quiet,
     receiving,
     recoding,
+    retaining,
     retracting,
     sending,
 )
 from cxrnode.ledger.database import Database
+from cxrnode.ledger.inventory import Inventory
 from cxrnode.ledger.quiet import Place
 from cxrnode.ledger.turns import Turns
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
@@ -74,6 +77,16 @@ class SqliteLedger:
         """Tell what recording this would make of it."""
         with self._database.reading() as connection:
             return receiving.find_twin(connection, description)
+
+    def kept_key(self, description: Description) -> str | None:
+        """Give the key of the bytes that a duplicate repeats; None where they are swept."""
+        with self._database.reading() as connection:
+            return retaining.kept_key(connection, description)
+
+    def restore(self, description: Description, key: str, now: datetime) -> None:
+        """Let a duplicate's bytes take the place of those that are gone."""
+        with self._database.writing() as connection:
+            retaining.restore(connection, description, key, now)
 
     def record(
         self,
@@ -238,12 +251,17 @@ class SqliteLedger:
         with self._database.writing() as connection:
             return committing.confirm(
                 connection, transaction_uid, committed=committed, failed=failed, now=now, attempts=attempts
-            )
+            ) or holding.confirm(connection, transaction_uid, committed=committed, now=now)
 
     def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
         """SENT is final, or parked."""
         with self._database.writing() as connection:
             committing.no_commitment(connection, deliveries, park=park, reason=reason, now=now)
+
+    @property
+    def inventory(self) -> Inventory:
+        """The ledger as retention and reconciliation see it."""
+        return Inventory(self._database)
 
     # What follows is the operator's: it is not in the port, because the line never asks it.
 

@@ -10,8 +10,8 @@ from threading import Lock
 
 from cxrnode.domain.identity import InstanceUID, StudyUID
 from cxrnode.domain.selection import is_candidate
-from cxrnode.domain.study import Arrival, Recorded
-from cxrnode.errors import Refused
+from cxrnode.domain.study import Arrival, Description, Recorded
+from cxrnode.errors import Refused, Retryable
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell
 
@@ -61,7 +61,7 @@ class Reception:
         self._mark_sending(arrival.sender.association, description.study_uid)
         recorded = self._ledger.find_twin(description)
         if recorded is Recorded.DUPLICATE:
-            self._archive.discard(arrival.path)
+            recorded = self._keep_again(arrival, description)
         else:
             key = self._archive.keep_source(arrival.path, description)
             recorded = self._ledger.record(
@@ -81,6 +81,21 @@ class Reception:
             association=arrival.sender.association,
         )
         return SUCCESS
+
+    def _keep_again(self, arrival: Arrival, description: Description) -> Recorded:
+        """Let go what is here already; keep it where it is not, be it swept or lost with a disk."""
+        if self._is_here(description):
+            self._archive.discard(arrival.path)
+            return Recorded.DUPLICATE
+        key = self._archive.keep_source(arrival.path, description)
+        self._ledger.restore(description, key, self._clock.now())
+        if not self._is_here(description):  # a sweep that began before came in between
+            raise Retryable("it was swept while it came again", operation="C-STORE", subject=arrival.sop_instance_uid)
+        return Recorded.RESTORED
+
+    def _is_here(self, description: Description) -> bool:
+        key = self._ledger.kept_key(description)
+        return key is not None and self._archive.path(key).is_file()
 
     def _mark_sending(self, association: str, study: StudyUID) -> None:
         with self._sending_lock:

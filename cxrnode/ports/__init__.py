@@ -125,6 +125,17 @@ class Ledger(Protocol):
         """Tell what recording this would make of it, without writing."""
         ...
 
+    def kept_key(self, description: Description) -> str | None:
+        """Give the key of the bytes that a duplicate repeats; None where they are swept."""
+        ...
+
+    def restore(self, description: Description, key: str, now: datetime) -> None:
+        """Let a duplicate's bytes, kept under `key`, take the place of those that are gone; nothing else changes.
+
+        A job that is parked for want of them gives way to a new one.
+        """
+        ...
+
     def record(
         self,
         description: Description,

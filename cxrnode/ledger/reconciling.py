@@ -1,0 +1,164 @@
+"""The ledger's side of a reconciliation: every instance, every object and every delivery, a page at a time.
+
+Hides what an instance's end is read from. Promises that each instance has exactly one end, and that a page costs the
+same wherever in the ledger it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from cxrnode.domain.capability import Kind
+from cxrnode.domain.delivery import DeliveryState
+from cxrnode.domain.job import JobState
+from cxrnode.ledger.schema import Standing, StudyState, deliveries, evidence, instances, jobs, studies
+
+PAGE = 500
+
+
+class End(StrEnum):
+    """What became of an instance."""
+
+    ANALYSED = "analysed"
+    NOT_ANALYSED = "not analysed"
+    """With a reason."""
+    WAITING = "waiting"
+    PARKED = "parked"
+    """It waits for an operator."""
+    NOWHERE = "nowhere"
+    """Nobody decided on it, and nobody will."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptInstance:
+    """An instance, where its bytes are to be, and what became of it."""
+
+    row: int
+    sop_instance_uid: str
+    key: str
+    bytes_digest: str
+    size: int
+    swept: bool
+    end: End
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptObject:
+    """An evidence object and where its bytes are to be."""
+
+    row: int
+    sop_instance_uid: str
+    key: str
+    sha256: str
+    swept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentObject:
+    """An object that a destination took. `hidden`: a note that rejects objects of its study went there, too."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    hidden: bool
+
+
+def instances_after(connection: sa.Connection, row: int) -> list[KeptInstance]:
+    """Give the next page of instances."""
+    page = sa.select(instances, _end().label("end")).where(instances.c.id > row).order_by(instances.c.id).limit(PAGE)
+    return [
+        KeptInstance(
+            row=one.id,
+            sop_instance_uid=one.sop_instance_uid,
+            key=one.key,
+            bytes_digest=one.bytes_digest,
+            size=one.size,
+            swept=one.swept_at is not None,
+            end=End(one.end),
+        )
+        for one in connection.execute(page)
+    ]
+
+
+def _end() -> sa.ColumnElement[str]:
+    study = instances.c.study_uid
+    is_open = sa.exists().where(studies.c.study_uid == study, studies.c.state == StudyState.OPEN)
+    decided = (instances.c.code != "") | (instances.c.standing == Standing.REPLACED)
+    return sa.case(
+        (_has_job(study, JobState.SCHEDULED, JobState.IN_PROGRESS) | is_open, End.WAITING),
+        (_has_job(study, JobState.PARKED), End.PARKED),
+        (decided, End.NOT_ANALYSED),
+        ((instances.c.code == "") & instances.c.summary.is_not(None), End.ANALYSED),
+        else_=End.NOWHERE,
+    )
+
+
+def _has_job(study: sa.ColumnElement[Any], *states: JobState) -> sa.ColumnElement[bool]:
+    return sa.exists().where(jobs.c.study_uid == study, jobs.c.state.in_(states))
+
+
+def evidence_after(connection: sa.Connection, row: int) -> list[KeptObject]:
+    """Give the next page of evidence."""
+    page = sa.select(evidence).where(evidence.c.id > row).order_by(evidence.c.id).limit(PAGE)
+    return [
+        KeptObject(
+            row=one.id,
+            sop_instance_uid=one.sop_instance_uid,
+            key=one.key,
+            sha256=one.sha256,
+            swept=one.swept_at is not None,
+        )
+        for one in connection.execute(page)
+    ]
+
+
+def studies_at(connection: sa.Connection, destination: str, after: str) -> list[str]:
+    """Give the next page of studies of which a destination took something."""
+    page = (
+        sa.select(evidence.c.study_uid)
+        .join(deliveries, deliveries.c.evidence_id == evidence.c.id)
+        .where(evidence.c.study_uid > after, deliveries.c.destination == destination, _is_there())
+        .distinct()
+        .order_by(evidence.c.study_uid)
+        .limit(PAGE)
+    )
+    return list(connection.execute(page).scalars())
+
+
+def sent_to(connection: sa.Connection, destination: str, study: str) -> list[SentObject]:
+    """Give what of a study a destination took."""
+    found = connection.execute(
+        sa.select(evidence.c.kind, evidence.c.sop_class_uid, evidence.c.sop_instance_uid)
+        .join(deliveries, deliveries.c.evidence_id == evidence.c.id)
+        .where(evidence.c.study_uid == study, deliveries.c.destination == destination, _is_there())
+        .order_by(evidence.c.id)
+    ).all()
+    rejected = any(row.kind.startswith(Kind.REJECTION) for row in found)
+    return [
+        SentObject(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid, hidden=rejected)
+        for row in found
+    ]
+
+
+def _is_there() -> sa.ColumnElement[bool]:
+    return deliveries.c.state.in_([DeliveryState.SENT, DeliveryState.COMMITTED])
+
+
+def unknown_evidence(connection: sa.Connection, uids: Collection[str]) -> list[str]:
+    """Give those of the SOP Instance UIDs that no evidence has."""
+    known = set(
+        connection.execute(
+            sa.select(evidence.c.sop_instance_uid).where(evidence.c.sop_instance_uid.in_(list(uids)))
+        ).scalars()
+    )
+    return [uid for uid in uids if uid not in known]
+
+
+def unknown_evidence_keys(connection: sa.Connection, keys: Collection[str]) -> list[str]:
+    """Give those of the keys of kept evidence that have no row, by the UIDs that they are named by."""
+    of = {key.rsplit("/", 1)[-1].removesuffix(".dcm"): key for key in keys}
+    return [of[uid] for uid in unknown_evidence(connection, list(of))]
