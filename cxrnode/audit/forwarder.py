@@ -39,10 +39,11 @@ class Forwarder:
         """Send a batch of what waits; give how many messages. 0 too while the collector is left alone."""
         if time.monotonic() < self._not_before:
             return 0
-        for path in self._book.files():
-            offset = self._offset(path)
-            if path.stat().st_size > offset:
-                return self._send(path, offset)
+        files = self._book.files()
+        for path in files:
+            sent = self._send(path, is_last=path == files[-1])
+            if sent or self._wait:
+                return sent
         return 0
 
     def done_with(self) -> set[str]:
@@ -57,8 +58,13 @@ class Forwarder:
         """End the connection."""
         self._wire.close()
 
-    def _send(self, path: Path, offset: int) -> int:
+    def _send(self, path: Path, *, is_last: bool) -> int:
+        offset, size = self._offset(path), path.stat().st_size
+        if size <= offset:
+            return 0
         waiting, end = messages(path, offset, _BATCH_BYTES)
+        if end == offset and not is_last:
+            end = size  # a line that was torn, and that nobody goes on with
         try:
             if waiting:
                 self._wire.send(waiting)
@@ -66,8 +72,7 @@ class Forwarder:
             self._put_off(error)
             return 0
         self._reached(len(waiting))
-        if end > offset:
-            self._keep(path, end)
+        self._keep(path, end)
         return len(waiting)
 
     def _put_off(self, error: CxrnodeError) -> None:

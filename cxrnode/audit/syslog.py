@@ -15,11 +15,10 @@ import ssl
 import struct
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from cxrnode.errors import NeedsOperator, Retryable
 
@@ -31,6 +30,8 @@ _MESSAGE_ID = b"DICOM+RFC3881"
 _WHEN = re.compile(rb'EventDateTime="([^"]+)"')
 _LOOK_AGAIN_SECONDS = 0.01
 _SECONDS = 5.0
+_TRIAL_SECONDS = 1.0
+"""How long a new connection has to hold before what went over it counts as sent."""
 
 
 class Transport(StrEnum):
@@ -43,14 +44,15 @@ class Transport(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Where audit messages are sent: an audit record repository, or any syslog server. Empty `host`: nowhere."""
+    """Where audit messages are sent: an audit record repository, or any syslog server.
 
-    host: str = ""
+    `context` gives that of the next connection over TLS, so that new certificates are taken up without a restart.
+    """
+
+    host: str
     port: int = 6514
     transport: Transport = Transport.TLS
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
 
 class Wire:
@@ -65,10 +67,11 @@ class Wire:
     def send(self, messages: Sequence[bytes]) -> None:
         """Send them all. Retryable where the collector cannot be reached or went away; NeedsOperator for its TLS."""
         try:
-            connected = self._connected()
+            connected, is_new = self._connected()
             for message in messages:
                 connected.sendall(self._framed(message))
-            _drain(connected, self._collector.transport)
+            _drain(connected)
+            _listen(connected, _TRIAL_SECONDS if is_new else 0)
         except ssl.SSLError as error:
             self.close()
             raise NeedsOperator(_of_tls(error), operation="audit", subject=self._subject, hint=HINT) from error
@@ -94,32 +97,14 @@ class Wire:
         whole = header + b" \xef\xbb\xbf" + message
         return whole if self._collector.transport is Transport.UDP else b"%d %s" % (len(whole), whole)
 
-    def _connected(self) -> socket.socket:
-        if self._socket is not None and _has_ended(self._socket, self._collector.transport):
-            self.close()
-        if self._socket is None:
-            self._socket = _connect(self._collector)
-        return self._socket
-
-
-def tls_context(collector: Collector) -> ssl.SSLContext:
-    """Give the context of PS3.15 B.9 to B.11: TLS 1.2 or 1.3, the collector's certificate checked, ours shown.
-
-    NeedsOperator where a file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        if collector.ca_file:
-            context.load_verify_locations(collector.ca_file)
-        else:
-            context.load_default_certs()
-        if collector.certificate_file:
-            context.load_cert_chain(collector.certificate_file, collector.key_file)
-    except OSError as error:  # an SSLError is one
-        happened = f"the certificate files cannot be used ({_of_tls(error)})"
-        raise NeedsOperator(happened, operation="audit", subject=collector.host, hint=HINT) from error
-    return context
+    def _connected(self) -> tuple[socket.socket, bool]:
+        """Give the connection, and whether it is a new one."""
+        kept = self._socket
+        if kept is not None and not _has_ended(kept):
+            return kept, False
+        self.close()
+        self._socket = _connect(self._collector)
+        return self._socket, True
 
 
 def _connect(collector: Collector) -> socket.socket:
@@ -133,37 +118,44 @@ def _connect(collector: Collector) -> socket.socket:
     if collector.transport is Transport.TCP:
         return plain
     try:
-        return tls_context(collector).wrap_socket(plain, server_hostname=collector.host)
+        return collector.context().wrap_socket(plain, server_hostname=collector.host)
     except BaseException:
         plain.close()
         raise
 
 
-def _has_ended(connected: socket.socket, transport: Transport) -> bool:
-    """A collector says nothing: what can be read of a connection is its end."""
-    if transport is Transport.UDP or not select.select([connected], [], [], 0)[0]:
-        return False
-    connected.settimeout(0)
+def _has_ended(connected: socket.socket) -> bool:
     try:
-        # TLS 1.3 sends session tickets, which are no end.
-        return not connected.recv(1)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return False
+        _listen(connected, 0)
     except OSError:
         return True
+    return False
+
+
+def _listen(connected: socket.socket, seconds: float) -> None:
+    """Hear for so long whether the collector ends the connection, and raise what it says: it has nothing else to say.
+
+    In TLS 1.3 the handshake is over for us before the collector has looked at our certificate.
+    """
+    if connected.type is socket.SOCK_DGRAM or not select.select([connected], [], [], seconds)[0]:
+        return
+    connected.settimeout(0)
+    try:
+        if not connected.recv(1):
+            raise ConnectionResetError(errno.ECONNRESET, "the collector has closed the connection")
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return  # session tickets, which are no end
     finally:
         connected.settimeout(_SECONDS)
 
 
-def _drain(connected: socket.socket, transport: Transport) -> None:
+def _drain(connected: socket.socket) -> None:
     """Wait until the other system has acknowledged every byte: what is only in our buffers dies with the connection."""
-    if transport is Transport.UDP:
-        return
     deadline = time.monotonic() + _SECONDS
-    while _unacknowledged(connected):
+    while connected.type is not socket.SOCK_DGRAM and _unacknowledged(connected):
         if time.monotonic() > deadline:
             raise TimeoutError(errno.ETIMEDOUT, "not acknowledged")
-        time.sleep(_LOOK_AGAIN_SECONDS)
+        _listen(connected, _LOOK_AGAIN_SECONDS)
 
 
 def _unacknowledged(connected: socket.socket) -> int:

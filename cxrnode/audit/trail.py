@@ -67,7 +67,7 @@ class AuditTrail:
         self._ae_title, self._now, self._keep_days = ae_title, now, keep_days
         self._source = Source(name=f"{ae_title}@{host}", site=site)
         self._book = Book(folder)
-        self._forwarder = Forwarder(self._book, collector, host) if collector and collector.host else None
+        self._forwarder = Forwarder(self._book, collector, host) if collector else None
         self._transfers: dict[tuple[str, str], _Transfer] = {}
         self._lock = threading.Lock()
         self._failing = False
