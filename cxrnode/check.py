@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from pydicom.uid import UID
 
 from cxrnode.dimse.sender import Sender
+from cxrnode.dimse.tls import HINT as _TLS_HINT
 from cxrnode.domain.capability import NAMES, Choice, Kind, choose, class_of
 from cxrnode.domain.delivery import Destination, RejectionNotes
 from cxrnode.errors import CxrnodeError
 from cxrnode.inference.bundle import verify
 from cxrnode.ledger import SqliteLedger
-from cxrnode.node import LEDGER_FILE, enabled_models, spool_of
+from cxrnode.node import LEDGER_FILE, enabled_models, spool_of, tls_of
 from cxrnode.settings import Settings, settings_file
 
 _FOLDER_HINT = "see 'The state folder cannot be used' in docs/operations.md"
@@ -101,12 +103,14 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str | Result
     yield "settings", lambda: str(settings_file() or "defaults and environment"), "see deploy/cxrnode.toml"
     yield "ledger", partial(_ledger, settings.node.state_dir / LEDGER_FILE), _FOLDER_HINT
     yield "disk", partial(_disk, settings), _FOLDER_HINT
+    if settings.tls_users:
+        yield "certificates", partial(_certificates, settings), _TLS_HINT
     yield "models", partial(_enabled, settings), _MODELS_HINT
     for name in _names(settings):
         yield f"model {name}", partial(_model, settings.models.folder / name), _MODELS_HINT
     for one in settings.destinations:
         hint = f"is {one.ae_title} at {one.host}:{one.port} running, and does it know {settings.node.ae_title}?"
-        yield f"destination {one.name}", partial(_destination, settings.node.ae_title, one.destination()), hint
+        yield f"destination {one.name}", partial(_destination, settings, one.destination()), hint
 
 
 def _run(name: str, look: Callable[[], str | Result], hint: str) -> Result:
@@ -132,6 +136,15 @@ def _disk(settings: Settings) -> str:
     return f"{settings.node.state_dir} is above its floor of free space"
 
 
+def _certificates(settings: Settings) -> str | Result:
+    tls, now = tls_of(settings), datetime.now(UTC)
+    assert tls is not None  # asked for only where somebody uses it
+    ending = tls.ending(now)
+    if ending is None:
+        return f"valid for more than {settings.tls.warn_days} days, for {', '.join(settings.tls_users)}"
+    return Result(name="certificates", ok=False, detail=ending.said(now), hint=_TLS_HINT)
+
+
 def _enabled(settings: Settings) -> str:
     return f"{', '.join(enabled_models(settings)) or 'none'} enabled in {settings.models.folder}"
 
@@ -149,8 +162,8 @@ def _model(folder: Path) -> str:
     return f"version {card.version}, digest {card.digest[:12]} as pinned"
 
 
-def _destination(ae_title: str, destination: Destination) -> Result:
-    sender = Sender(ae_title=ae_title, report=lambda report: False)
+def _destination(settings: Settings, destination: Destination) -> Result:
+    sender = Sender(ae_title=settings.node.ae_title, report=lambda report: False, tls=tls_of(settings))
     try:
         sender.echo(destination)
         offer = offer_to(destination, sender.negotiated(destination))

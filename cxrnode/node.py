@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from cxrnode import __version__
 from cxrnode.archive import ReferenceArchive, SpoolArchive
+from cxrnode.dimse.certificates import Files
 from cxrnode.dimse.commitment import CommitmentReport
 from cxrnode.dimse.contexts import SOURCE_CLASSES
 from cxrnode.dimse.listener import Door, Listener
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.server import Limits
+from cxrnode.dimse.tls import Tls
+from cxrnode.domain.access import Transport
 from cxrnode.domain.capability import Kind
 from cxrnode.errors import CxrnodeError, Fatal, SettingsInvalid
 from cxrnode.evidence import EvidenceComposer
@@ -42,6 +45,12 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite"
 _POLL_SECONDS = 0.2
+_ADOPT_SECONDS = 60.0
+"""How soon adoption is tried again where something could not be adopted."""
+_CERTIFICATES_SECONDS = 1.0
+"""How often the certificates' files are looked at."""
+_DEVICE_SECONDS = 30.0
+"""How often a GPU that is not there is looked for."""
 _GRACE_SECONDS = 3.0
 """How long objects that are just received may take when the node stops."""
 _END_SECONDS = 2.0
@@ -79,8 +88,9 @@ class Engine:
         self.incarnation = uuid.uuid4().hex
         self.stopped = threading.Event()
         self.fatal: Fatal | None = None
+        self.tls = tls_of(settings)
         self.predictor = _predictor(settings)
-        self.sender = Sender(ae_title=settings.node.ae_title, report=self.take_report)
+        self.sender = Sender(ae_title=settings.node.ae_title, report=self.take_report, tls=self.tls)
         self.ledger = SqliteLedger.open(
             settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
         )
@@ -133,10 +143,14 @@ class Engine:
 
     def _bells(self) -> list[Bell]:
         bells = [
+            Bell(name="adopt", period_seconds=_ADOPT_SECONDS, verb=self.line.adopt, at_once=True),
             Bell(name="close", period_seconds=_POLL_SECONDS, verb=self.line.close_due),
             Bell(name="compare", period_seconds=_POLL_SECONDS, verb=self.line.compare_recoded),
             Bell(name="run", period_seconds=_POLL_SECONDS, verb=self.line.run_jobs),
         ]
+        if self.tls is not None:
+            look = self.tls.look
+            bells.append(Bell(name="certificates", period_seconds=_CERTIFICATES_SECONDS, verb=look, at_once=True))
         for destination in self.destinations:
             deliver: Callable[[], int] = lambda to=destination: self.line.deliver(to)  # type: ignore[misc]  # noqa: E731
             commit: Callable[[], int] = lambda to=destination: self.line.ask_commitments(to)  # type: ignore[misc]  # noqa: E731
@@ -162,7 +176,7 @@ class Node:
         self.archive = spool_of(settings)
         self.engine = Engine(settings, self.archive, preview=preview, seen=seen)
         self.listener = Listener(
-            _door(settings),
+            _door(settings, self.engine.tls),
             incoming=self.archive.incoming,
             receive=self.engine.line.receive,
             report=self.engine.take_report,
@@ -172,13 +186,18 @@ class Node:
         self.health: HealthServer | None = None
 
     def start(self) -> None:
-        """Sweep and adopt, listen, then ring the bells and open the health page."""
+        """Sweep, listen, then ring the bells, that of adoption among them, and open the health page."""
         self.engine.start()
         self.listener.start()
         self.engine.ring()
         self._open_health_page()
         aet, incarnation = self.settings.node.ae_title, self.engine.incarnation
         tell(Event.NODE_STARTED, version=__version__, incarnation=incarnation, aet=aet)
+
+    def reload(self) -> None:
+        """Take up the certificates anew; associations go on. May be called from a signal's handler."""
+        if self.engine.tls is not None:
+            self.engine.tls.ask_again()
 
     def _open_health_page(self) -> None:
         """Load the HTTP library only now: the port for DICOM opened first."""
@@ -211,6 +230,7 @@ class Node:
             "ledger": _try(lambda: "paused: jobs wait for `cxrnode resume`" if self.engine.ledger.paused() else "open"),
             "disk": _try(lambda: _with_room(self.archive)),
             "models": _models(self.engine.predictor),
+            **({"certificates": _certificates(self.engine.tls)} if self.engine.tls is not None else {}),
         }
 
 
@@ -237,8 +257,39 @@ def _models(predictor: ChildPredictor) -> Dependency:
     trouble = predictor.trouble()
     if trouble:
         return Dependency(ok=False, detail=trouble.happened, needed=False)
-    detail = "loaded" if predictor.ready() else "loading"
+    detail, lesser = "loaded" if predictor.ready() else "loading", predictor.lesser_device()
+    if lesser:
+        return Dependency(ok=False, detail=f"{detail} on the CPU: {lesser}", needed=False)
     return Dependency(ok=predictor.ready(), detail=detail, needed=False)
+
+
+def _certificates(tls: Tls) -> Dependency:
+    """The node takes its part with certificates that end; its peers will not for long."""
+    now = datetime.now(UTC)
+    ending = tls.ending(now)
+    detail = "valid" if ending is None else ending.said(now)
+    return Dependency(ok=ending is None, detail=detail, needed=False)
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """Give the TLS of a node; None where nothing asks for it. SettingsInvalid with every problem of its files."""
+    if not settings.tls_users:
+        return None
+    tls, listener = settings.tls, settings.listener
+    return Tls(
+        Files(certificate=Path(tls.certificate), key=Path(tls.key), authorities=Path(tls.authorities)),
+        client_certificates=listener.client_certificates == "required",
+        roles=_roles(settings),
+        handshake_seconds=tls.handshake_seconds,
+        warn_days=tls.warn_days,
+    )
+
+
+def _roles(settings: Settings) -> tuple[str, ...]:
+    """Give what our certificate is for."""
+    server = ("server",) if settings.listener.transport is Transport.TLS else ()
+    client = any(one.transport is Transport.TLS for one in settings.destinations)
+    return (*server, "client") if client else server
 
 
 def enabled_models(settings: Settings) -> tuple[str, ...]:
@@ -272,6 +323,7 @@ def _predictor(settings: Settings) -> ChildPredictor:
         batch=inference.batch,
         stall_seconds=inference.stall_seconds,
         image_seconds=inference.image_seconds,
+        device_seconds=_DEVICE_SECONDS,
     )
 
 
@@ -304,7 +356,7 @@ def _plan(settings: Settings, *, preview: bool, objects: tuple[Kind, ...]) -> Pl
     )
 
 
-def _door(settings: Settings) -> Door:
+def _door(settings: Settings, tls: Tls | None) -> Door:
     node, listener = settings.node, settings.listener
     return Door(
         ae_title=node.ae_title,
@@ -313,5 +365,6 @@ def _door(settings: Settings) -> Door:
         calling_ae_titles=listener.calling_ae_titles,
         networks=tuple(str(network) for network in listener.addresses),
         storage_classes=(*SOURCE_CLASSES, *listener.other_storage_classes),
+        tls=tls if listener.transport is Transport.TLS else None,
         limits=Limits(associations=listener.maximum_associations, idle_seconds=listener.idle_seconds),
     )

@@ -22,6 +22,8 @@ from typing import Literal
 from cxrnode.dimse.connection import Address, Waits
 from cxrnode.dimse.embedded import Archive, Asked, Committing, Storing
 from cxrnode.dimse.push import Push
+from cxrnode.dimse.tls import Tls
+from cxrnode.domain.access import Transport
 from cxrnode.domain.delivery import CommitmentPolicy, Destination
 from cxrnode.domain.identity import AETitle
 
@@ -73,7 +75,9 @@ class Pacs:
 
     def knows(self, port: int, ae_title: str, host: str = _LOOPBACK) -> None:
         """Tell it where our node listens: reports on a new association go there."""
-        self._archive.node = Address(host=host, port=port, called=ae_title, calling=self.ae_title)
+        self._archive.node = Address(
+            host=host, port=port, called=ae_title, calling=self.ae_title, tls=self._archive.tls
+        )
 
     def destination(self, name: str = "pacs", *, commitment: str = "if_offered") -> Destination:
         """Give itself as a destination of a node."""
@@ -82,6 +86,7 @@ class Pacs:
             ae_title=AETitle(self.ae_title),
             host=_LOOPBACK,
             port=self.port,
+            transport=Transport.LOCAL if self._archive.tls is None else Transport.TLS,
             commitment=CommitmentPolicy(commitment),
         )
 
@@ -141,10 +146,12 @@ def start_pacs(
     folder: Path | None = None,
     commits: bool = True,
     storage_classes: Sequence[str] | None = None,
+    tls: Tls | None = None,
 ) -> Iterator[Pacs]:
     """Start a PACS for the time of the `with`. Port 0 takes a free one; without a folder it keeps nothing afterwards.
 
-    `commits` False does not offer storage commitment; `storage_classes` are those it accepts, all by default.
+    `commits` False does not offer storage commitment; `storage_classes` are those it accepts, all by default. With
+    `tls` it listens and reports under TLS only.
     """
     with tempfile.TemporaryDirectory(prefix="cxrnode-pacs-") as temporary:
         archive = Archive(
@@ -153,6 +160,7 @@ def start_pacs(
             folder=folder or Path(temporary),
             commits=commits,
             storage_classes=storage_classes,
+            tls=tls,
         )
         archive.start()
         try:
@@ -162,18 +170,25 @@ def start_pacs(
 
 
 def hold_open(
-    paths: Sequence[Path], to: tuple[str, int, str], *, calling: str = "MODALITY", answer_seconds: float = 60.0
+    paths: Sequence[Path],
+    to: tuple[str, int, str],
+    *,
+    calling: str = "MODALITY",
+    answer_seconds: float = 60.0,
+    tls: Tls | None = None,
 ) -> Push:
     """Open an association on which `paths` can be pushed, one by one, with `Push.store`; close it or use `with`.
 
     `to` is host, port and AE title. Raises AssociationLost, or NeedsOperator where the peer refuses.
     """
     host, port, called = to
-    address = Address(host=host, port=port, called=called, calling=calling)
+    address = Address(host=host, port=port, called=called, calling=calling, tls=tls)
     return Push(address, paths, replace(Waits(), answer_seconds=answer_seconds))
 
 
-def send(paths: Sequence[Path], to: tuple[str, int, str], *, calling: str = "MODALITY") -> list[int]:
+def send(
+    paths: Sequence[Path], to: tuple[str, int, str], *, calling: str = "MODALITY", tls: Tls | None = None
+) -> list[int]:
     """C-STORE files on one association, each in its own transfer syntax; give the DIMSE statuses, -1 for no answer."""
-    with hold_open(paths, to, calling=calling) as push:
+    with hold_open(paths, to, calling=calling, tls=tls) as push:
         return [push.store(path) for path in paths]

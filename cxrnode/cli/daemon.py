@@ -34,6 +34,8 @@ def serve() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    # `systemctl reload`: new certificates. Without a handler it would end the process.
+    signal.signal(signal.SIGHUP, lambda number, frame: node.reload())
     node.start()
     try:
         node.wait()

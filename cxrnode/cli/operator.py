@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cxrnode.cli.app import Json, app, say, say_json, settings
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, SettingsInvalid
 
 if TYPE_CHECKING:
     from cxrnode.ledger import SqliteLedger
@@ -48,7 +48,7 @@ def status(json: Json = False) -> None:
     say(f"jobs: {_listed(counts.jobs_by_state)}")
     for destination, states in counts.deliveries_by_state.items():
         say(f"to {destination}: {_listed(states)}")
-    for line in _wanting(counts):
+    for line in (*_wanting(counts), *_certificates()):
         say(line)
 
 
@@ -66,6 +66,21 @@ def _wanting(counts: Counts) -> Iterator[str]:
         yield f"ATTENTION: {counts.jobs_parked} jobs are parked: `cxrnode jobs list --state PARKED`"
     if counts.deliveries_parked:
         yield f"ATTENTION: {counts.deliveries_parked} deliveries are parked: `cxrnode jobs list --delivery PARKED`"
+
+
+def _certificates() -> Iterator[str]:
+    """Say what is wrong with the certificates, where TLS is used."""
+    if settings().tls_users:
+        from cxrnode.node import tls_of
+
+        try:
+            tls, now = tls_of(settings()), datetime.now(UTC)
+            ending = tls.ending(now) if tls is not None else None
+        except SettingsInvalid as error:
+            yield f"ATTENTION: the certificates cannot be used: {error}"
+        else:
+            if ending is not None:
+                yield f"ATTENTION: {ending.said(now)}: `cxrnode check`"
 
 
 @app.command()

@@ -59,6 +59,11 @@ class Ending:
         """Whole days until then, below 0 when it is over."""
         return (self.at - now).days
 
+    def said(self, now: datetime) -> str:
+        """Say when, in words."""
+        left = self.days_left(now)
+        return f"{self.whose} has ended" if left < 0 else f"{self.whose} ends in {left} days"
+
 
 def fingerprint(der: bytes) -> str:
     """Give the start of a certificate's SHA-256, as `openssl x509 -fingerprint -sha256` begins."""

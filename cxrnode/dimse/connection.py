@@ -1,13 +1,15 @@
 """An association that we ask for.
 
 Hides how pynetdicom makes one and how it says that it could not. Promises TCP_NODELAY, a time limit on every wait, and
-AssociationLost or NeedsOperator where there is no association.
+AssociationLost or NeedsOperator where there is no association. That TLS failed is AssociationLost with the reason in
+words: certificates are renewed by somebody else, and then it works again without anybody here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
@@ -17,7 +19,10 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class_n import StorageCommitmentServiceClass
 
 from cxrnode.dimse.contexts import MAXIMUM_PDU
+from cxrnode.dimse.handshake import SILENT_SERVER, TLS_SERVER, Call, is_record
 from cxrnode.dimse.server import close_socket, connected, quieten, tune
+from cxrnode.dimse.tls import HINT as TLS_HINT
+from cxrnode.dimse.tls import Tls
 from cxrnode.errors import AssociationLost, CxrnodeError, NeedsOperator
 
 if TYPE_CHECKING:
@@ -38,12 +43,18 @@ _REJECTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a peer listens, and what it and we are called."""
+    """Where a peer listens, and what it and we are called.
+
+    `tls`: under which the association goes, in the clear where there is none; `certificate_name`: the name that the
+    peer's certificate is for, its host where empty, any where "*".
+    """
 
     host: str
     port: int
     called: str
     calling: str
+    tls: Tls | None = None
+    certificate_name: str = ""
 
     def __str__(self) -> str:
         return f"{self.called} at {self.host}:{self.port}"
@@ -74,8 +85,11 @@ def connect(
     # The owner releases an association that is idle; pynetdicom's own idle limit races with a request just begun.
     entity.dimse_timeout, entity.network_timeout = waits.answer_seconds, None
 
+    call = _Call(address)
+
     def opened(event: Event) -> None:
         tune(connected(event.assoc), waits.answer_seconds)
+        call.listen_to(event.assoc)
         _serve_reports_apart(event.assoc)
 
     try:
@@ -87,12 +101,53 @@ def connect(
             MAXIMUM_PDU,
             ext_neg=list(roles),
             evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers],
+            tls_args=call.tls_args,  # type: ignore[arg-type]  # it uses wrap_socket only
         )
     except OSError as error:
         raise AssociationLost("the host name has no address", operation="associate", subject=str(address)) from error
     if not association.is_established:
-        raise _why_not(association, address)
+        raise call.insecure() or _why_not(association, address)
     return association
+
+
+class _Call:
+    """What one attempt came to below DICOM, which pynetdicom does not say: TLS, and how the peer's answer begins."""
+
+    def __init__(self, address: Address) -> None:
+        self._address, self._heard = address, b""
+        self._open = False
+        named = address.certificate_name != "*"
+        name = address.certificate_name if named and address.certificate_name else address.host
+        self._secured = Call(address.tls, name, named=named) if address.tls is not None else None
+
+    @property
+    def tls_args(self) -> tuple[Call, str] | None:
+        return (self._secured, self._secured.name) if self._secured is not None else None
+
+    def listen_to(self, association: Association) -> None:
+        self._open = True
+        wrapped: Any = association.dul.socket
+        if self._secured is not None:
+            self._secured.begun()
+        else:
+            wrapped.recv = partial(self._hear, wrapped, wrapped.recv)
+
+    def insecure(self) -> CxrnodeError | None:
+        """Give why there was no association, where that is a matter of TLS."""
+        says = self._secured.trouble() if self._secured is not None else self._no_dicom()
+        return AssociationLost(says, operation="associate", subject=str(self._address), hint=TLS_HINT) if says else None
+
+    def _hear(self, wrapped: Any, read: Callable[[int], bytearray], count: int) -> bytearray:
+        """Keep how the first PDU begins."""
+        wrapped.recv = read
+        data = read(count)
+        self._heard = bytes(data) or b"-"
+        return data
+
+    def _no_dicom(self) -> str:
+        if is_record(self._heard):
+            return TLS_SERVER
+        return SILENT_SERVER if self._heard == b"-" else ""
 
 
 def usable(association: Association) -> bool:

@@ -22,7 +22,8 @@ from pynetdicom.presentation import PresentationContext, build_context, build_ro
 from cxrnode import telemetry
 from cxrnode.dimse import commitment, contexts, status
 from cxrnode.dimse.connection import Address, Waits, connect, end
-from cxrnode.dimse.server import Limits, Server, Spooling
+from cxrnode.dimse.server import Limits, Securing, Server, Spooling
+from cxrnode.dimse.tls import Tls
 from cxrnode.errors import CxrnodeError
 
 if TYPE_CHECKING:
@@ -72,10 +73,17 @@ class Archive:
     """Owns a port and a folder. `changed` is notified whenever something of the public attributes changes."""
 
     def __init__(
-        self, *, ae_title: str, port: int, folder: Path, commits: bool, storage_classes: Sequence[str] | None
+        self,
+        *,
+        ae_title: str,
+        port: int,
+        folder: Path,
+        commits: bool,
+        storage_classes: Sequence[str] | None,
+        tls: Tls | None = None,
     ) -> None:
-        """Keep what is needed; `commits` False does not offer storage commitment at all."""
-        self.ae_title, self.folder = ae_title, folder
+        """Keep what is needed; `commits` False does not offer storage commitment at all. `tls`: in both directions."""
+        self.ae_title, self.folder, self.tls = ae_title, folder, tls
         self.node: Address | None = None
         self.received: Counter[str] = Counter()
         self.asked: list[Asked] = []
@@ -99,6 +107,7 @@ class Archive:
             ],
             spooling=Spooling(folder=self._incoming, admit=self._admit, ended=self._forget_association),
             limits=Limits(),
+            securing=Securing(tls=tls),
         )
 
     @property

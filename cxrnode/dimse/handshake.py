@@ -26,6 +26,7 @@ _LINGER_SECONDS = 2.0
 _PLAIN_PEER = "a plain DICOM peer came to the TLS port: switch TLS on at the peer"
 TLS_PEER = 'a TLS peer came to the plain port: write listener.transport = "tls", or switch TLS off at the peer'
 TLS_SERVER = 'the peer expects TLS: write transport = "tls" for this destination, or correct its port'
+SILENT_SERVER = 'the peer closed the connection without a word, as one does that expects TLS (transport = "tls")'
 _TOO_LATE = "the peer did not finish the TLS handshake in time: is it a TLS peer, and is the network in order?"
 _LEFT = "the peer closed the connection in the midst of the TLS handshake: its own log says why"
 _NO_TLS_SERVER = 'the peer does not speak TLS on this port: write transport = "plain" for it, or correct its port'

@@ -29,6 +29,9 @@ from cxrnode import telemetry
 from cxrnode.dimse import commitment, contexts, status
 from cxrnode.dimse.connection import Address, Waits, connect, end, lose, usable
 from cxrnode.dimse.server import close_socket
+from cxrnode.dimse.tls import HINT as TLS_HINT
+from cxrnode.dimse.tls import Tls
+from cxrnode.domain.access import Transport
 from cxrnode.domain.delivery import Delivery, Destination
 from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable, Stopping
 from cxrnode.ports import StoreResult
@@ -50,13 +53,17 @@ class Sender:
         report: commitment.Report,
         storage_classes: Sequence[str] = contexts.EVIDENCE_CLASSES,
         waits: Waits | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """Call ourselves `ae_title`; `report` takes commitment reports that come on our own associations."""
+        """Call ourselves `ae_title`; `report` takes commitment reports that come on our own associations.
+
+        `tls`: for the destinations that want it.
+        """
         # Send a file's own bytes instead of decoding and encoding it again.
         _config.STORE_SEND_CHUNKED_DATASET = True
         self._ae_title, self._report = ae_title, report
         self._contexts = contexts.proposed(storage_classes)
-        self._waits = waits or Waits()
+        self._waits, self._tls = waits or Waits(), tls
         self._lines: dict[Address, _Line] = {}
         self._lock = threading.Lock()
         self._open_ones: weakref.WeakSet[Association] = weakref.WeakSet()
@@ -129,10 +136,23 @@ class Sender:
 
     def _line(self, destination: Destination) -> _Line:
         address = Address(
-            host=destination.host, port=destination.port, called=destination.ae_title, calling=self._ae_title
+            host=destination.host,
+            port=destination.port,
+            called=destination.ae_title,
+            calling=self._ae_title,
+            tls=self._tls_for(destination),
+            certificate_name=destination.certificate_name,
         )
         with self._lock:
             return self._lines.setdefault(address, _Line(address, self._open, self._waits))
+
+    def _tls_for(self, destination: Destination) -> Tls | None:
+        if destination.transport is not Transport.TLS:
+            return None
+        if self._tls is None:
+            # Never in the clear where TLS was asked for.
+            raise NeedsOperator("there is no TLS here", operation="associate", subject=destination.name, hint=TLS_HINT)
+        return self._tls
 
     def _open(self, address: Address) -> Association:
         handlers = [

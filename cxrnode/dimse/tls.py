@@ -129,8 +129,7 @@ class Tls:
             tell(Event.CERTIFICATE_REFUSED, logging.ERROR, reason=error.happened.strip(), hint=HINT)
             return
         self._contexts, self._endings = contexts, ends
-        left = ends[0].days_left(datetime.now(UTC))
-        tell(Event.CERTIFICATE_LOADED, certificate=ends[0].fingerprint, reason=f"ends in {left} days")
+        tell(Event.CERTIFICATE_LOADED, certificate=ends[0].fingerprint, reason=ends[0].said(datetime.now(UTC)))
 
     def _warn(self, now: datetime) -> None:
         for one in self._endings:
@@ -144,10 +143,8 @@ class Tls:
         if len(self._said) >= _MOST_PEERS:
             self._said.clear()
         self._said[ending.fingerprint] = now
-        left = ending.days_left(now)
-        level = logging.ERROR if left < 0 else logging.WARNING
-        reason = f"{ending.whose} has ended" if left < 0 else f"{ending.whose} ends in {left} days"
-        tell(Event.CERTIFICATE_ENDS, level, reason=reason, certificate=ending.fingerprint, hint=HINT)
+        level = logging.ERROR if ending.days_left(now) < 0 else logging.WARNING
+        tell(Event.CERTIFICATE_ENDS, level, reason=ending.said(now), certificate=ending.fingerprint, hint=HINT)
 
 
 def first_ending(ends: Sequence[Ending], now: datetime, warn_days: int) -> Ending | None:
