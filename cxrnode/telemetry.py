@@ -35,6 +35,8 @@ class Event(StrEnum):
     INSTANCE_RECEIVED = "instance_received"
     INSTANCE_REFUSED = "instance_refused"
     SPOOL_SWEPT = "spool_swept"
+    SPOOL_RELIEVED = "spool_relieved"
+    SOURCES_NOT_ASKED = "sources_not_asked"
     INSTANCE_ADOPTED = "instance_adopted"
     RECODING_SETTLED = "recoding_settled"
     STUDY_CLOSED = "study_closed"

@@ -6,12 +6,15 @@ finished file says by its name which instance it is, and that the folder is its 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, opening, place
+from cxrnode.archive.durable import SPACE_HINT, Folders, disk_errors, opening, place, sync_folder
 from cxrnode.archive.evidence import EvidenceFolder
 from cxrnode.archive.names import EVIDENCE, SOURCES, SUFFIX, path_of, source_key
 from cxrnode.domain.study import Description
@@ -57,11 +60,52 @@ class SpoolArchive:
         """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
         return path_of(self.root, key, SOURCES, EVIDENCE)
 
+    def kept_at(self, key: str) -> datetime:
+        """Give when the bytes came."""
+        with disk_errors("look at a source", Path(key).name):
+            return datetime.fromtimestamp(self.path(key).stat().st_mtime, UTC)
+
     def discard(self, path: Path) -> None:
         """Remove an incoming file; ValueError for a path outside `incoming`: what is kept is never discarded."""
         if not is_below(path, self.incoming):
             raise ValueError("only incoming files can be discarded")
         path.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep other sweeps and backups of this spool out; False where one runs, in whichever process."""
+        with disk_errors("lock the spool", self.root.name):
+            lock = os.open(self.root / "sweep.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            yield _is_locked(lock)
+        finally:
+            os.close(lock)
+
+    def free_bytes(self) -> int:
+        """Give the free space of the disk."""
+        return free_bytes(self.root)
+
+    def size_of(self, key: str) -> int:
+        """Give how many bytes lie under a key, 0 where there are none."""
+        try:
+            return self.path(key).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, key: str) -> None:
+        """Remove kept bytes; not durable before `sync`. Nothing happens where there are none."""
+        with disk_errors("remove kept bytes", Path(key).name):
+            self.path(key).unlink(missing_ok=True)
+
+    def sync(self, keys: Collection[str]) -> None:
+        """Bring the removal of these keys to disk."""
+        for folder in {self.path(key).parent for key in keys}:
+            with disk_errors("remove kept bytes", folder.name), suppress(FileNotFoundError):
+                sync_folder(folder)
+
+    def finished_evidence(self) -> Iterator[str]:
+        """Walk over the keys of all kept evidence."""
+        return iter(_Kept(self.root, EVIDENCE))
 
     def sweep(self) -> int:
         """Remove everything in `incoming`; give how many entries that were."""
@@ -74,16 +118,30 @@ class SpoolArchive:
 
     def finished(self) -> Collection[str]:
         """Give the keys of all kept sources, walked anew each time they are iterated over: a million is no list."""
-        return _Sources(self.root)
+        return _Kept(self.root, SOURCES)
 
 
 def check_floor(folder: Path, floor_bytes: int) -> None:
     """Raise OutOfSpace where the folder's disk has less than `floor_bytes` free."""
-    with disk_errors("look at the free space", folder.name):
-        free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < floor_bytes:
         happened = f"{free} bytes are free, the floor is {floor_bytes}"
         raise OutOfSpace(happened, operation="keep an instance", subject=folder.name, hint=SPACE_HINT)
+
+
+def free_bytes(folder: Path) -> int:
+    """Give the free space of a folder's disk."""
+    with disk_errors("look at the free space", folder.name):
+        return shutil.disk_usage(folder).free
+
+
+def _is_locked(lock: int) -> bool:
+    """Take the lock, which ends with its file descriptor."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_below(path: Path, folder: Path) -> bool:
@@ -98,12 +156,12 @@ def _remove(entry: os.DirEntry[str]) -> None:
         Path(entry.path).unlink()
 
 
-class _Sources(Collection[str]):
-    def __init__(self, root: Path) -> None:
-        self._root = root
+class _Kept(Collection[str]):
+    def __init__(self, root: Path, room: str) -> None:
+        self._root, self._room = root, room
 
     def __iter__(self) -> Iterator[str]:
-        for folder, _, names in os.walk(self._root / SOURCES):
+        for folder, _, names in os.walk(self._root / self._room):
             relative = Path(folder).relative_to(self._root)
             yield from (f"{relative}/{name}" for name in names if name.endswith(SUFFIX))
 
@@ -111,4 +169,4 @@ class _Sources(Collection[str]):
         return sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.startswith(f"{SOURCES}/") and (self._root / key).is_file()
+        return isinstance(key, str) and key.startswith(f"{self._room}/") and (self._root / key).is_file()

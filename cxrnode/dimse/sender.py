@@ -32,7 +32,7 @@ from cxrnode.dimse.server import close_socket
 from cxrnode.dimse.tls import HINT as TLS_HINT
 from cxrnode.dimse.tls import Tls
 from cxrnode.domain.access import Transport
-from cxrnode.domain.delivery import Delivery, Destination
+from cxrnode.domain.delivery import Committable, Delivery, Destination
 from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable, Stopping
 from cxrnode.ports import StoreResult
 
@@ -110,7 +110,7 @@ class Sender:
         rest = deliveries[len(results) :]
         return [*results, *(replace(results[-1], delivery=delivery) for delivery, _ in rest)]
 
-    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Delivery]) -> bool:
+    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Committable]) -> bool:
         """N-ACTION for these objects. False: the destination does not offer storage commitment.
 
         Raises AssociationLost or Retryable to ask again later, NeedsOperator where the destination refuses us.

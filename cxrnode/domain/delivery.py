@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from cxrnode.domain.access import Transport
 from cxrnode.domain.capability import Kind, ReportClass
@@ -114,6 +115,20 @@ class Destination:
     report_classes: tuple[ReportClass, ...] = tuple(ReportClass)
     fallback: bool = True
     rejection_notes: RejectionNotes = RejectionNotes.RETRACTION
+
+
+class Committable(Protocol):
+    """What a destination can be asked to commit to."""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Its SOP Class UID."""
+        ...
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Its SOP Instance UID."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

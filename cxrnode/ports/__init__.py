@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cxrnode.domain.capability import Choice
-from cxrnode.domain.delivery import Delivery, Destination
+from cxrnode.domain.delivery import Committable, Delivery, Destination
 from cxrnode.domain.finding import ImagePrediction, StudyResult
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.study import Arrival, Description, Instance, Recorded, Sender
@@ -105,6 +105,10 @@ class Archive(Protocol):
         """Give the path to read kept bytes from."""
         ...
 
+    def kept_at(self, key: str) -> datetime:
+        """Give when kept bytes came, as their file says."""
+        ...
+
     def discard(self, path: Path) -> None:
         """Remove an incoming file whose content is already kept."""
         ...
@@ -114,7 +118,7 @@ class Archive(Protocol):
         ...
 
     def finished(self) -> Collection[str]:
-        """Give the keys of all kept sources (for adoption when the node starts)."""
+        """Give the keys of all kept sources, walked anew each time (for adoption after a start)."""
         ...
 
 
@@ -150,6 +154,12 @@ class Ledger(Protocol):
 
         `priority`: 1 where the sender called it urgent.
         """
+        ...
+
+    def adopt(
+        self, description: Description, sender: Sender, key: str, kept_at: datetime, now: datetime, *, candidate: bool
+    ) -> Recorded:
+        """Record what was kept long ago and has no row; it takes no place of a revision that came after `kept_at`."""
         ...
 
     def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
@@ -365,7 +375,7 @@ class Peer(Protocol):
         """C-STORE each object; one result each, in order. Never raises for one object's failure."""
         ...
 
-    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Delivery]) -> bool:
+    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Committable]) -> bool:
         """N-ACTION for these objects. False: the destination does not offer storage commitment.
 
         The N-EVENT-REPORT comes to the handler that the listener, or the sender (same association), was given.

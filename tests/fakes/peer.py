@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrnode.domain.capability import NAMES
-from cxrnode.domain.delivery import CommitmentPolicy, Delivery, Destination
+from cxrnode.domain.delivery import CommitmentPolicy, Committable, Delivery, Destination
 from cxrnode.errors import AssociationLost, ClassNotAccepted, CxrnodeError
 from cxrnode.ports import StoreResult
 
@@ -52,7 +52,7 @@ class FakePeer:
         self.sent[destination.name, delivery.sop_instance_uid] += 1
         return StoreResult(delivery=delivery, status=0)
 
-    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Delivery]) -> bool:
+    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Committable]) -> bool:
         """Prepare the report, to be taken from `reports`."""
         self._reach(destination)
         if destination.commitment is CommitmentPolicy.NONE:
