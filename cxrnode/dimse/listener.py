@@ -24,7 +24,7 @@ from pynetdicom import evt
 from cxrnode import telemetry
 from cxrnode.dimse import contexts, status
 from cxrnode.dimse.commitment import Report, take_report
-from cxrnode.dimse.refusals import Refusals
+from cxrnode.dimse.refusals import Heard, Refusals
 from cxrnode.dimse.server import Limits, Securing, Server, Spooling
 from cxrnode.dimse.spool import Part, SpoolingProvider
 from cxrnode.dimse.tls import HINT as TLS_HINT
@@ -92,20 +92,21 @@ class Listener:
         admit: Callable[[], None] = _nothing,
         association_opened: Callable[[Sender], None] = _nothing,
         association_ended: Callable[[str], None] = _nothing,
+        refused: Heard = _nothing,
     ) -> None:
         """Keep what is needed; `start` opens the port.
 
         `receive` gives the DIMSE status, or raises Refused with it; it may move the file away, which is otherwise
         removed. `admit` raises Refused (OutOfSpace) where no object may be taken now; it is called before the first
-        byte of each is written. `report` takes a commitment report, False for an unknown transaction. All are
-        called from the associations' own threads, several at once.
+        byte of each is written. `report` takes a commitment report, False for an unknown transaction. `refused` is
+        told what is logged of refusals. All are called from the associations' own threads, several at once.
         """
         self._receive, self._report = receive, report
         self._opened, self._ended = association_opened, association_ended
         self._networks = _networks(door.networks)
         self._numbers = itertools.count(1)
         self._senders: dict[Association, Sender] = {}
-        self._door, self._refusals = door, Refusals()
+        self._door, self._refusals = door, Refusals(heard=refused)
         self._server = Server(
             ae_title=door.ae_title,
             host=door.host,
@@ -173,9 +174,8 @@ class Listener:
         asked: Any = association.requestor.primitive
         answer: Any = association.acceptor.primitive
         why = (answer.result, answer.result_source, answer.diagnostic)
-        telemetry.tell(
+        self._refusals.tell(
             Event.ASSOCIATION_REFUSED,
-            logging.WARNING,
             calling_ae=asked.calling_ae_title,
             called_ae=asked.called_ae_title,
             address=_address(association),

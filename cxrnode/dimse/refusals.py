@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cxrnode import telemetry
 from cxrnode.telemetry import Event
 
 _ALIKE = ("address", "calling_ae", "sop_class", "reason")
+
+Heard = Callable[[Event, Mapping[str, object]], None]
 
 _Kind = tuple[object, ...]
 
@@ -34,10 +36,19 @@ class Refusals:
     """Tells refusals. Used by all threads of a door."""
 
     def __init__(
-        self, *, again_seconds: float = 60.0, most: int = 200, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        again_seconds: float = 60.0,
+        most: int = 200,
+        clock: Callable[[], float] = time.monotonic,
+        heard: Heard | None = None,
     ) -> None:
-        """Begin with none. `most` different kinds are told apart; what comes beyond is counted by its reason alone."""
+        """Begin with none. `most` different kinds are told apart; what comes beyond is counted by its reason alone.
+
+        `heard` is told whatever is logged (the audit trail).
+        """
         self._again, self._most, self._clock = again_seconds, most, clock
+        self._heard = heard
         self._counts: dict[_Kind, _Count] = {}
         self._lock = threading.Lock()
 
@@ -51,7 +62,7 @@ class Refusals:
             else:
                 count.since, count.fields = count.since + 1, fields
         if count is None:
-            telemetry.tell(event, level, **fields)
+            self._say(event, level, fields)
         elif self._is_due(count, now):
             self.flush()
 
@@ -65,7 +76,12 @@ class Refusals:
                 count.since, count.told_at = 0, now
             self._counts = {kind: each for kind, each in self._counts.items() if now - each.told_at < 10 * self._again}
         for event, level, fields in told:
-            telemetry.tell(event, level, **fields)
+            self._say(event, level, fields)
+
+    def _say(self, event: Event, level: int, fields: Mapping[str, object]) -> None:
+        telemetry.tell(event, level, **fields)
+        if self._heard is not None:
+            self._heard(event, fields)
 
     def _is_due(self, count: _Count, now: float) -> bool:
         return now - count.told_at >= self._again
