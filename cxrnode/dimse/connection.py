@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 HINT = "see 'A destination refuses the association' in docs/operations.md"
 
+_NOTHING = b"nothing"
+"""In place of the peer's first bytes: it closed the connection without any."""
+
 # Source and diagnostic of a permanent A-ASSOCIATE-RJ (PS3.8 Table 9-21) that only a person can mend.
 _REJECTED = {
     (1, 1): "the peer rejects the association and gives no reason",
@@ -115,7 +118,6 @@ class _Call:
 
     def __init__(self, address: Address) -> None:
         self._address, self._heard = address, b""
-        self._open = False
         named = address.certificate_name != "*"
         name = address.certificate_name if named and address.certificate_name else address.host
         self._secured = Call(address.tls, name, named=named) if address.tls is not None else None
@@ -125,7 +127,6 @@ class _Call:
         return (self._secured, self._secured.name) if self._secured is not None else None
 
     def listen_to(self, association: Association) -> None:
-        self._open = True
         wrapped: Any = association.dul.socket
         if self._secured is not None:
             self._secured.begun()
@@ -139,15 +140,15 @@ class _Call:
 
     def _hear(self, wrapped: Any, read: Callable[[int], bytearray], count: int) -> bytearray:
         """Keep how the first PDU begins."""
-        wrapped.recv = read
+        wrapped.recv, self._heard = read, _NOTHING
         data = read(count)
-        self._heard = bytes(data) or b"-"
+        self._heard = bytes(data) or _NOTHING
         return data
 
     def _no_dicom(self) -> str:
         if is_record(self._heard):
             return TLS_SERVER
-        return SILENT_SERVER if self._heard == b"-" else ""
+        return SILENT_SERVER if self._heard is _NOTHING else ""
 
 
 def usable(association: Association) -> bool:

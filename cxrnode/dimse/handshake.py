@@ -29,6 +29,9 @@ TLS_SERVER = 'the peer expects TLS: write transport = "tls" for this destination
 SILENT_SERVER = 'the peer closed the connection without a word, as one does that expects TLS (transport = "tls")'
 _TOO_LATE = "the peer did not finish the TLS handshake in time: is it a TLS peer, and is the network in order?"
 _LEFT = "the peer closed the connection in the midst of the TLS handshake: its own log says why"
+_MUTE_SERVER = (
+    "the peer closed the connection in the midst of the TLS handshake: its own log says why, or it expects plain DICOM"
+)
 _NO_TLS_SERVER = 'the peer does not speak TLS on this port: write transport = "plain" for it, or correct its port'
 
 _VERIFIED = {
@@ -209,7 +212,10 @@ class Call:
         error = self._socket.trouble if self._socket is not None else None
         if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_NAME:
             return f"the peer's certificate is not for {self.name!r}: write the name it is for as certificate_name"
-        return "" if error is None else why(error)
+        if error is None:
+            return ""
+        says = why(error)
+        return _MUTE_SERVER if says is _LEFT else says
 
 
 def cut(connection: socket.socket) -> None:
