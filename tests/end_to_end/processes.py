@@ -23,6 +23,8 @@ from typing import Any
 
 from cxrnode.dimse.connection import Waits
 from cxrnode.dimse.sender import Sender
+from cxrnode.dimse.tls import Tls
+from cxrnode.domain.access import Transport
 from cxrnode.domain.delivery import CommitmentPolicy, Destination
 from cxrnode.domain.identity import AETitle
 from cxrnode.errors import CxrnodeError
@@ -60,6 +62,7 @@ class Serve:
         folder.mkdir(parents=True, exist_ok=True)
         self.state, self.log = folder / "state", folder / "stderr.jsonl"
         self.port, self.web_port = free_port(), free_port()
+        self.tls: Tls | None = None
         self._before = tuple(before)
         self._environment = _environment(self, destinations) | {f"CXRNODE_{k}": v for k, v in variables.items()}
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,14 +111,14 @@ class Serve:
     def echo(self, calling: str = "MODALITY", called: str = AE_TITLE) -> bool:
         """C-ECHO; tell whether it was answered."""
         try:
-            echo(self.port, calling=calling, called=called)
+            echo(self.port, calling=calling, called=called, tls=self.tls)
         except CxrnodeError:
             return False
         return True
 
     def send(self, paths: Sequence[Path], calling: str = "MODALITY") -> list[int]:
         """C-STORE files on one association; give their statuses, -1 for none."""
-        return send(paths, self.address, calling=calling)
+        return send(paths, self.address, calling=calling, tls=self.tls)
 
     def health(self, path: str = "/health") -> tuple[int, dict[str, Any]]:
         """Ask the health page; give its status (0: nobody answered) and its JSON."""
@@ -199,12 +202,17 @@ def cxrnode(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, env=kept | variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
-def echo(port: int, *, calling: str = "MODALITY", called: str = AE_TITLE) -> None:
+def echo(port: int, *, calling: str = "MODALITY", called: str = AE_TITLE, tls: Tls | None = None) -> None:
     """C-ECHO a port on loopback once. Raises AssociationLost or NeedsOperator, as a sender of evidence does."""
     node = Destination(
-        name="node", ae_title=AETitle(called), host="127.0.0.1", port=port, commitment=CommitmentPolicy.NONE
+        name="node",
+        ae_title=AETitle(called),
+        host="127.0.0.1",
+        port=port,
+        transport=Transport.LOCAL if tls is None else Transport.TLS,
+        commitment=CommitmentPolicy.NONE,
     )
-    sender = Sender(ae_title=calling, report=lambda _: False, waits=_WAITS)
+    sender = Sender(ae_title=calling, report=lambda _: False, waits=_WAITS, tls=tls)
     try:
         sender.echo(node)
     finally:
@@ -229,9 +237,15 @@ def wait_until_gone(pids: Sequence[int], seconds: float = PATIENCE) -> None:
 
 
 @contextmanager
-def serving(folder: Path, *destinations: Pacs | Destination, **variables: str) -> Iterator[Serve]:
-    """Run a node that has answered C-ECHO, for the time of the `with`; each Pacs learns where it listens."""
+def serving(
+    folder: Path, *destinations: Pacs | Destination, tls: Tls | None = None, **variables: str
+) -> Iterator[Serve]:
+    """Run a node that has answered C-ECHO, for the time of the `with`; each Pacs learns where it listens.
+
+    `tls`: how a modality calls it, where it listens under TLS.
+    """
     node = Serve(folder, [d.destination() if isinstance(d, Pacs) else d for d in destinations], **variables)
+    node.tls = tls
     for destination in destinations:
         if isinstance(destination, Pacs):
             destination.knows(node.port, AE_TITLE)
@@ -260,6 +274,8 @@ def _setting(destination: Destination) -> Mapping[str, object]:
         "name": destination.name,
         "ae_title": destination.ae_title,
         "port": destination.port,
+        "transport": destination.transport,
+        "certificate_name": destination.certificate_name,
         "commitment": destination.commitment,
     }
 
