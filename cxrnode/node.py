@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrnode import __version__
 from cxrnode.archive import ReferenceArchive, SpoolArchive
+from cxrnode.audit import AuditedPeer, AuditTrail, Carrier, Collector
 from cxrnode.dimse.certificates import Files
 from cxrnode.dimse.commitment import CommitmentReport
 from cxrnode.dimse.contexts import SOURCE_CLASSES
@@ -33,10 +36,11 @@ from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.inference.shelf import enabled_by_default, folders_of
 from cxrnode.ledger import SqliteLedger
 from cxrnode.pipeline import Line, Plan
+from cxrnode.pipeline.retaining import Retaining
 from cxrnode.pipeline.running import Seen
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.schedule import Bell, Bells
-from cxrnode.settings import Settings
+from cxrnode.settings import ListenerSettings, Settings
 from cxrnode.telemetry import Event, tell
 from cxrnode.web.dependency import Dependency
 
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
     from cxrnode.web.health import HealthServer
 
 LEDGER_FILE = "ledger.sqlite"
+AUDIT_FOLDER = "audit"
+_AUDIT_SECONDS = 1.0
+"""How long what was told to the audit trail may wait to be on disk, and on its way to the collector."""
 _POLL_SECONDS = 0.2
 _ADOPT_SECONDS = 60.0
 """How soon adoption is tried again where something could not be adopted."""
@@ -78,10 +85,12 @@ class Engine:
         preview: bool = False,
         seen: Seen | None = None,
         objects: tuple[Kind, ...] = (Kind.SEG, Kind.SR),
+        has_door: bool = False,
     ) -> None:
         """Open the ledger under its lock and compose the line. AlreadyRunning where another node holds the state.
 
-        `objects`: what is composed where no destination gets it.
+        `objects`: what is composed where no destination gets it. `has_door`: what comes is told to the audit trail, as
+        it is brought by others; a replay reads its user's own files.
         """
         self.settings, self.archive = settings, archive
         self.destinations = tuple(destination.destination() for destination in settings.destinations)
@@ -94,6 +103,7 @@ class Engine:
         self.ledger = SqliteLedger.open(
             settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
         )
+        self.audit = audit_of(settings, collector=_collector(settings, self.tls))
         self.line = Line(
             plan=_plan(settings, preview=preview, objects=objects),
             archive=archive,
@@ -101,11 +111,13 @@ class Engine:
             reader=HeaderReader(),
             predictor=self.predictor,
             composer=_composer(settings),
-            peer=self.sender,
+            peer=AuditedPeer(self.sender, self.audit),
             clock=SystemClock(),
             chance=random.random,
             seen=seen,
+            received=self.audit.took if has_door else None,
         )
+        self.retaining = retaining_of(settings, archive, self.ledger, self.sender)
         self.bells = Bells(self._bells(), self._on_fatal)
 
     def take_report(self, report: CommitmentReport) -> bool:
@@ -114,6 +126,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to load the models, and put the spool in order. The bells are rung by `ring`."""
+        self.audit.started()
         self.predictor.start()
         self.line.start()
 
@@ -135,9 +148,11 @@ class Engine:
         left = self.bells.stop(_END_SECONDS)
         self.predictor.close()
         self.sender.interrupt()
+        self.audit.interrupt()
         left = left and self.bells.stop(_BREAK_SECONDS)
         if not left:
             self.sender.close()
+        self.audit.stopped()
         self.ledger.shut()
         return left
 
@@ -147,10 +162,15 @@ class Engine:
             Bell(name="close", period_seconds=_POLL_SECONDS, verb=self.line.close_due),
             Bell(name="compare", period_seconds=_POLL_SECONDS, verb=self.line.compare_recoded),
             Bell(name="run", period_seconds=_POLL_SECONDS, verb=self.line.run_jobs),
+            Bell(name="sync the audit", period_seconds=_AUDIT_SECONDS, verb=self.audit.sync),
+            Bell(name="send the audit", period_seconds=_AUDIT_SECONDS, verb=self.audit.forward),
         ]
         if self.tls is not None:
             look = self.tls.look
             bells.append(Bell(name="certificates", period_seconds=_CERTIFICATES_SECONDS, verb=look, at_once=True))
+        if self.retaining:
+            every, look = self.settings.retention.look_seconds, self.retaining.look
+            bells.append(Bell(name="look after the spool", period_seconds=every, verb=look, at_once=True))
         for destination in self.destinations:
             deliver: Callable[[], int] = lambda to=destination: self.line.deliver(to)  # type: ignore[misc]  # noqa: E731
             commit: Callable[[], int] = lambda to=destination: self.line.ask_commitments(to)  # type: ignore[misc]  # noqa: E731
@@ -174,14 +194,15 @@ class Node:
         """Compose it; nothing runs yet. `preview` and `seen` are for the demo's picture."""
         self.settings = settings
         self.archive = spool_of(settings)
-        self.engine = Engine(settings, self.archive, preview=preview, seen=seen)
+        self.engine = Engine(settings, self.archive, preview=preview, seen=seen, has_door=True)
         self.listener = Listener(
             _door(settings, self.engine.tls),
             incoming=self.archive.incoming,
             receive=self.engine.line.receive,
             report=self.engine.take_report,
             admit=self.archive.check_space,
-            association_ended=self.engine.line.association_ended,
+            association_ended=self._association_ended,
+            refused=self.engine.audit.heard,
         )
         self.health: HealthServer | None = None
 
@@ -193,6 +214,10 @@ class Node:
         self._open_health_page()
         aet, incarnation = self.settings.node.ae_title, self.engine.incarnation
         tell(Event.NODE_STARTED, version=__version__, incarnation=incarnation, aet=aet)
+
+    def _association_ended(self, association: str) -> None:
+        self.engine.audit.association_ended(association)
+        self.engine.line.association_ended(association)
 
     def reload(self) -> None:
         """Take up the certificates anew; associations go on. May be called from a signal's handler."""
@@ -234,10 +259,48 @@ class Node:
         }
 
 
+def audit_of(settings: Settings, *, collector: Collector | None = None) -> AuditTrail:
+    """Give the audit trail of a state folder; `collector` is the node's to speak to, not a command's."""
+    return AuditTrail(
+        settings.node.state_dir / AUDIT_FOLDER,
+        ae_title=settings.node.ae_title,
+        host=socket.gethostname(),
+        now=SystemClock().now,
+        site=settings.audit.site,
+        keep_days=settings.audit.keep_days,
+        collector=collector,
+    )
+
+
+def _collector(settings: Settings, tls: Tls | None) -> Collector | None:
+    syslog = settings.audit.syslog
+    if not syslog.host:
+        return None
+    plain = Collector(host=syslog.host, port=syslog.port, transport=Carrier(syslog.transport))
+    return replace(plain, context=tls.client_context) if tls else plain
+
+
 def spool_of(settings: Settings) -> SpoolArchive:
     """Give the archive of a node's state folder."""
     floor = settings.listener.free_space_floor_mb * 1_000_000
     return SpoolArchive(settings.node.state_dir / "spool", floor_bytes=floor)
+
+
+def retaining_of(
+    settings: Settings, archive: SpoolArchive | ReferenceArchive, ledger: SqliteLedger, keeper: Sender
+) -> Retaining | None:
+    """Give what looks after the room on the disk; None for a replay, whose files stay."""
+    if not isinstance(archive, SpoolArchive):
+        return None
+    return Retaining(
+        rules=settings.retention.rules(),
+        destinations=tuple(destination.destination() for destination in settings.destinations),
+        spool=archive,
+        inventory=ledger.inventory,
+        keeper=keeper,
+        clock=SystemClock(),
+        chance=random.random,
+    )
 
 
 def _with_room(archive: SpoolArchive) -> str:
@@ -366,5 +429,17 @@ def _door(settings: Settings, tls: Tls | None) -> Door:
         networks=tuple(str(network) for network in listener.addresses),
         storage_classes=(*SOURCE_CLASSES, *listener.other_storage_classes),
         tls=tls if listener.transport is Transport.TLS else None,
-        limits=Limits(associations=listener.maximum_associations, idle_seconds=listener.idle_seconds),
+        limits=_limits(listener),
+    )
+
+
+def _limits(listener: ListenerSettings) -> Limits:
+    return Limits(
+        associations=listener.maximum_associations,
+        per_address=listener.maximum_per_address,
+        negotiation_seconds=listener.negotiation_seconds,
+        idle_seconds=listener.idle_seconds,
+        slowest_bytes_per_second=listener.slowest_kb_per_second * 1000,
+        largest_object_bytes=listener.largest_object_mb * 1_000_000,
+        in_flight_bytes=listener.in_flight_mb * 1_000_000,
     )

@@ -22,6 +22,7 @@ from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, Rej
 from cxrnode.domain.identity import AETitle, ae_title, is_uid
 from cxrnode.domain.job import RetryPolicy
 from cxrnode.domain.priority import Stat
+from cxrnode.domain.retention import Rules, unfit_rules
 from cxrnode.domain.routing import SENDER, Rule
 from cxrnode.errors import SettingsInvalid
 
@@ -94,7 +95,12 @@ class ListenerSettings(_Section):
     client_certificates: Literal["required", "ignored"] = "required"
     other_storage_classes: tuple[Uid, ...] = ()
     maximum_associations: int = Field(default=20, ge=1)
+    maximum_per_address: int = Field(default=12, ge=1)
+    negotiation_seconds: Seconds = 30.0
     idle_seconds: Seconds = 60.0
+    slowest_kb_per_second: float = Field(default=10.0, ge=0)
+    largest_object_mb: int = Field(default=512, ge=1)
+    in_flight_mb: int = Field(default=2048, ge=1)
     free_space_floor_mb: int = Field(default=2048, ge=0)
 
 
@@ -229,10 +235,54 @@ class WebSettings(_Section):
     """Whether other machines may see the page."""
 
 
+class RetentionSettings(_Section):
+    """How long bytes are kept; without any of it for ever."""
+
+    source_days: float = Field(default=0.0, ge=0)
+    not_analysed_days: float = Field(default=0.0, ge=0)
+    evidence_days: float = Field(default=0.0, ge=0)
+    below_free_mb: int = Field(default=0, ge=0)
+    sources_held_by: tuple[str, ...] = ()
+    """Names of destinations that are asked to commit to the sources."""
+    uncommitted: bool = False
+    """Whether what no destination committed to keep may be deleted, too."""
+    look_seconds: Seconds = 3600.0
+
+    def rules(self) -> Rules:
+        """Give these as the line knows them."""
+        return Rules(
+            source_days=self.source_days,
+            not_analysed_days=self.not_analysed_days,
+            evidence_days=self.evidence_days,
+            below_free_bytes=self.below_free_mb * 1_000_000,
+            uncommitted=self.uncommitted,
+            held_by=self.sources_held_by,
+        )
+
+
 class LogSettings(_Section):
     """How much is said on standard error."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    uids: Literal["plain", "hashed"] = "plain"
+    """Whether the UIDs of studies and instances are written as they are, or as salted short hashes."""
+
+
+class SyslogSettings(_Section):
+    """Where audit messages are sent. Without a host they stay in their files."""
+
+    host: str = ""
+    port: Annotated[int, Field(ge=1, le=65535)] = 6514
+    transport: Literal["tls", "tcp", "udp"] = "tls"
+
+
+class AuditSettings(_Section):
+    """The audit trail."""
+
+    site: str = ""
+    keep_days: int = Field(default=0, ge=0)
+    """0 for ever."""
+    syslog: SyslogSettings = SyslogSettings()
 
 
 class Settings(BaseSettings):
@@ -249,15 +299,17 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     models: ModelSettings = ModelSettings()
     line: LineSettings = LineSettings()
+    retention: RetentionSettings = RetentionSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     rules: tuple[RuleSettings, ...] = ()
     stat: tuple[StatSettings, ...] = (StatSettings(asked=True),)
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Settings:
-        problems = [*_twice(self.destinations), *_strangers(self), *_unsafe(self)]
+        problems = [*_twice(self.destinations), *_strangers(self), *_unsafe(self), *_unfit(self)]
         if problems:
             raise ValueError("\n  ".join(problems))
         return self
@@ -278,9 +330,12 @@ class Settings(BaseSettings):
 
     @property
     def tls_users(self) -> tuple[str, ...]:
-        """Where TLS is asked for: the listener, destinations."""
+        """Where TLS is asked for: the listener, destinations, the collector of audit messages."""
         listener = ("listener",) if self.listener.transport is Transport.TLS else ()
-        return (*listener, *(f"destination {one.name}" for one in self.destinations if one.transport is Transport.TLS))
+        syslog = self.audit.syslog
+        collector = ("audit.syslog",) if syslog.host and syslog.transport == "tls" else ()
+        over_tls = [one.name for one in self.destinations if one.transport is Transport.TLS]
+        return (*listener, *collector, *(f"destination {name}" for name in over_tls))
 
     @property
     def rules_in_force(self) -> tuple[Rule, ...]:
@@ -314,6 +369,12 @@ def _unsafe(settings: Settings) -> Iterator[str]:
         yield from unsafe_page(host=web.host, anyone=web.anyone)
     tls, users = settings.tls, settings.tls_users
     yield from incomplete_tls(certificate=tls.certificate, key=tls.key, authorities=tls.authorities, used_by=users)
+
+
+def _unfit(settings: Settings) -> Iterator[str]:
+    committing = [one.name for one in settings.destinations if one.commitment is not CommitmentPolicy.NONE]
+    floor = settings.listener.free_space_floor_mb * 1_000_000
+    return unfit_rules(settings.retention.rules(), floor_bytes=floor, committing=committing)
 
 
 def _not_enabled(settings: Settings, rule: RuleSettings) -> list[str]:

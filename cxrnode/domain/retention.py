@@ -6,6 +6,7 @@ of room: only bytes go, and only those that somebody else holds, unless the oper
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -110,3 +111,17 @@ class Rules:
         if self.below_free_bytes:
             return Stand.WHEN_SHORT
         return Stand.YOUNG if self.days(holding) else Stand.NO_RULE
+
+
+def unfit_rules(rules: Rules, *, floor_bytes: int, committing: Collection[str]) -> Iterator[str]:
+    """Give what is wrong with the rules. `committing`: the destinations that are asked for storage commitment."""
+    for name in rules.held_by:
+        if name not in committing:
+            yield f"retention.sources_held_by names no destination {name!r} that is asked for storage commitment"
+    if (rules.source_days or rules.not_analysed_days) and not (rules.held_by or rules.uncommitted):
+        yield (
+            "retention deletes no source that nobody else keeps: name the destinations that keep them in "
+            "retention.sources_held_by, or say retention.uncommitted = true"
+        )
+    if 0 < rules.below_free_bytes <= floor_bytes:
+        yield "retention.below_free_mb is no more than listener.free_space_floor_mb: senders would be refused before"
