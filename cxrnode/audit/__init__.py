@@ -6,7 +6,7 @@ patients on purpose, go to the audit's own files and to the collector of the set
 """
 
 from cxrnode.audit.peer import AuditedPeer
-from cxrnode.audit.syslog import Collector, Transport
+from cxrnode.audit.syslog import Carrier, Collector
 from cxrnode.audit.trail import AuditTrail
 
-__all__ = ["AuditTrail", "AuditedPeer", "Collector", "Transport"]
+__all__ = ["AuditTrail", "AuditedPeer", "Carrier", "Collector"]

@@ -54,6 +54,10 @@ class Forwarder:
         """Give how much waits."""
         return sum(max(0, path.stat().st_size - self._offset(path)) for path in self._book.files())
 
+    def interrupt(self) -> None:
+        """Break off what is being sent."""
+        self._wire.interrupt()
+
     def close(self) -> None:
         """End the connection."""
         self._wire.close()

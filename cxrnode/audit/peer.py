@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from cxrnode import ports
 from cxrnode.audit.events import Instances, Subject
 from cxrnode.audit.trail import AuditTrail, Peer
-from cxrnode.domain.delivery import Delivery, Destination
+from cxrnode.domain.delivery import Committable, Delivery, Destination
 from cxrnode.errors import CxrnodeError
 from cxrnode.ports import StoreResult
 
@@ -48,7 +48,7 @@ class AuditedPeer:
             self._tell(other, subject, [one for one in results if subjects[one.delivery.row] == subject])
         return results
 
-    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Delivery]) -> bool:
+    def ask_commitment(self, destination: Destination, transaction_uid: str, deliveries: Sequence[Committable]) -> bool:
         """See ports.Peer."""
         return self._peer.ask_commitment(destination, transaction_uid, deliveries)
 

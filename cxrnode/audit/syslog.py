@@ -29,12 +29,12 @@ _PRI = b"<85>"
 _MESSAGE_ID = b"DICOM+RFC3881"
 _WHEN = re.compile(rb'EventDateTime="([^"]+)"')
 _LOOK_AGAIN_SECONDS = 0.01
-_SECONDS = 5.0
+_SECONDS = 3.0
 _TRIAL_SECONDS = 1.0
 """How long a new connection has to hold before what went over it counts as sent."""
 
 
-class Transport(StrEnum):
+class Carrier(StrEnum):
     """How the collector is spoken to."""
 
     TLS = "tls"
@@ -51,7 +51,7 @@ class Collector:
 
     host: str
     port: int = 6514
-    transport: Transport = Transport.TLS
+    transport: Carrier = Carrier.TLS
     context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
 
@@ -79,6 +79,13 @@ class Wire:
             self.close()
             raise Retryable(_of_network(error), operation="audit", subject=self._subject, hint=HINT) from error
 
+    def interrupt(self) -> None:
+        """Have a `send` of another thread end at once, with an error."""
+        kept = self._socket
+        if kept is not None:
+            with suppress(OSError):
+                kept.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """End the connection; `send` makes a new one."""
         gone, self._socket = self._socket, None
@@ -95,7 +102,7 @@ class Wire:
         header = b" ".join([_PRI + b"1", when[1] if when else b"-", self._sender, b"cxrnode", b"-", _MESSAGE_ID, b"-"])
         # A byte order mark says that the text is UTF-8 (RFC 5424 6.4).
         whole = header + b" \xef\xbb\xbf" + message
-        return whole if self._collector.transport is Transport.UDP else b"%d %s" % (len(whole), whole)
+        return whole if self._collector.transport is Carrier.UDP else b"%d %s" % (len(whole), whole)
 
     def _connected(self) -> tuple[socket.socket, bool]:
         """Give the connection, and whether it is a new one."""
@@ -109,13 +116,13 @@ class Wire:
 
 def _connect(collector: Collector) -> socket.socket:
     address = (collector.host, collector.port)
-    if collector.transport is Transport.UDP:
+    if collector.transport is Carrier.UDP:
         family, kind, protocol, _, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
         datagrams = socket.socket(family, kind, protocol)
         datagrams.connect(found)
         return datagrams
     plain = socket.create_connection(address, timeout=_SECONDS)
-    if collector.transport is Transport.TCP:
+    if collector.transport is Carrier.TCP:
         return plain
     try:
         return collector.context().wrap_socket(plain, server_hostname=collector.host)

@@ -24,6 +24,7 @@ from cxrnode.audit.events import Instances, Side, Subject
 from cxrnode.audit.forwarder import Forwarder
 from cxrnode.audit.message import Action, Outcome, Participant, Source
 from cxrnode.audit.syslog import Collector
+from cxrnode.domain.study import Description, Sender
 from cxrnode.telemetry import Event, tell, where
 
 _MOST_STUDIES = 64
@@ -89,6 +90,24 @@ class AuditTrail:
         if self._forwarder:
             self._forwarder.close()
 
+    def took(self, sender: Sender, description: Description) -> None:
+        """Tell of an instance that came and is about to be answered with Success, as the line has it."""
+        patient = description.patient
+        subject = Subject(
+            study_uid=description.study_uid,
+            patient_id=patient.patient_id,
+            patient_name=patient.name,
+            accession=patient.accession_number,
+        )
+        self.received(
+            Peer(ae_title=sender.calling_ae, address=sender.address),
+            subject,
+            association=sender.association,
+            called=sender.called_ae,
+            sop_class=description.sop_class_uid,
+            instance=description.sop_instance_uid,
+        )
+
     def received(
         self, peer: Peer, subject: Subject, *, association: str, called: str, sop_class: str, instance: str
     ) -> None:
@@ -112,6 +131,13 @@ class AuditTrail:
             made = [self._transfers.pop(key) for key in list(self._transfers) if key[0] == association]
         for transfer in made:
             self._tell_transferred(transfer)
+
+    def heard(self, event: Event, fields: Mapping[str, object]) -> None:
+        """Tell what the log says of a refusal at the door, where it was an association's."""
+        if event is Event.ASSOCIATION_REFUSED:
+            calling, called, address = (str(fields.get(name) or "") for name in ("calling_ae", "called_ae", "address"))
+            count = f" ({fields['count']} times since)" if "count" in fields else ""
+            self.refused(calling_ae=calling, called_ae=called, address=address, reason=f"{fields['reason']}{count}")
 
     def refused(self, *, calling_ae: str, called_ae: str, address: str, reason: str) -> None:
         """Tell of an association that was refused, or a TLS connection that was not made."""
@@ -184,6 +210,11 @@ class AuditTrail:
         except OSError as error:
             self._failed(error)
             return 0
+
+    def interrupt(self) -> None:
+        """Break off what is being sent: it is sent again at the next start."""
+        if self._forwarder:
+            self._forwarder.interrupt()
 
     def waiting_bytes(self) -> int:
         """Give how much waits for the collector."""

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cxrnode.audit import AuditTrail, Collector, Transport, syslog
+from cxrnode.audit import AuditTrail, Carrier, Collector, syslog
 from cxrnode.audit import forwarder as forwarding
 from tests.auditing import header_and_message, lines_in, wrong_with
 from tests.fakes.clock import FakeClock
@@ -31,7 +31,7 @@ def trail_to(folder: Path, collector: Collector, clock: FakeClock | None = None)
     return AuditTrail(folder, ae_title="CXRNODE", host="node.example", now=now, collector=collector)
 
 
-def plain(port: int, transport: Transport = Transport.TCP) -> Collector:
+def plain(port: int, transport: Carrier = Carrier.TCP) -> Collector:
     """Give a collector without TLS."""
     return Collector(host="127.0.0.1", port=port, transport=transport)
 
@@ -49,10 +49,10 @@ def forwarded(trail: AuditTrail) -> int:
     return sum(iter(trail.forward, 0))
 
 
-@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
-def test_a_message_is_a_syslog_message_of_rfc_5424(tmp_path: Path, transport: Transport) -> None:
+@pytest.mark.parametrize("transport", [Carrier.TCP, Carrier.UDP])
+def test_a_message_is_a_syslog_message_of_rfc_5424(tmp_path: Path, transport: Carrier) -> None:
     """Priority 85, time, host, name, DICOM's message id, and the message as it stands in the file behind a BOM."""
-    with FakeCollector(udp=transport is Transport.UDP) as collector:
+    with FakeCollector(udp=transport is Carrier.UDP) as collector:
         trail = trail_to(tmp_path, plain(collector.port, transport))
         trail.commanded("pause")
         trail.commanded("resume")
@@ -217,7 +217,7 @@ class Authority:
 
 def over_tls(port: int, context: ssl.SSLContext) -> Collector:
     """Give a collector that is spoken to over TLS."""
-    return Collector(host="localhost", port=port, transport=Transport.TLS, context=lambda: context)
+    return Collector(host="localhost", port=port, transport=Carrier.TLS, context=lambda: context)
 
 
 def test_messages_go_over_tls_with_both_sides_authenticated(tmp_path: Path) -> None:
