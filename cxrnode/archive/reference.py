@@ -7,6 +7,7 @@ changed or removed: its key is its absolute path.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cxrnode.archive.durable import opening
@@ -52,6 +53,10 @@ class ReferenceArchive:
     def path(self, key: str) -> Path:
         """Give the path of kept bytes; ValueError for a key that this archive cannot have given."""
         return Path(key) if Path(key).is_absolute() else path_of(self._out, key, EVIDENCE)
+
+    def kept_at(self, key: str) -> datetime:
+        """Give when the bytes came, or were last written."""
+        return datetime.fromtimestamp(self.path(key).stat().st_mtime, UTC)
 
     def discard(self, path: Path) -> None:
         """Remove what was unpacked into `incoming`; an original stays."""

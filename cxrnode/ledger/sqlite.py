@@ -17,6 +17,7 @@ from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.study import Description, Recorded, Sender
 from cxrnode.ledger import (
+    adopting,
     capability,
     closing,
     committing,
@@ -101,6 +102,13 @@ class SqliteLedger:
         """Record a kept instance."""
         with self._database.writing() as connection:
             return receiving.record(connection, description, sender, key, now, candidate=candidate, priority=priority)
+
+    def adopt(
+        self, description: Description, sender: Sender, key: str, kept_at: datetime, now: datetime, *, candidate: bool
+    ) -> Recorded:
+        """Record what was kept long ago and has no row."""
+        with self._database.writing() as connection:
+            return adopting.adopt(connection, description, sender, key, kept_at, now, candidate=candidate)
 
     def unknown_keys(self, keys: Collection[str]) -> Sequence[str]:
         """Give those of the keys that have no row."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cxrnode.pipeline.adopting import Adopting, UnderWay
 from cxrnode.pipeline.closing import Closing
 from cxrnode.pipeline.composing import Composing
 from cxrnode.pipeline.delivering import Delivering
 from cxrnode.pipeline.plan import Plan
-from cxrnode.pipeline.reception import Reception
+from cxrnode.pipeline.reception import Received, Reception
 from cxrnode.pipeline.recoding import Comparing
 from cxrnode.pipeline.running import Running, Seen
 from cxrnode.ports import Archive, Clock, Composer, Ledger, Peer, Predictor, Reader
@@ -37,9 +38,13 @@ class Line:
         clock: Clock,
         chance: Callable[[], float],
         seen: Seen | None = None,
+        received: Received | None = None,
     ) -> None:
-        """Compose the line. `chance` gives jitter in [0, 1); `seen` is told of each image's answers."""
-        reception = Reception(archive=archive, ledger=ledger, reader=reader, clock=clock)
+        """Compose the line. `chance` gives jitter in [0, 1); `seen` is told of each image's answers, `received` of
+        each instance that came."""
+        reception = Reception(archive=archive, ledger=ledger, reader=reader, clock=clock, received=received)
+        under_way = UnderWay()
+        adopting = Adopting(archive=archive, ledger=ledger, reader=reader, clock=clock, under_way=under_way)
         closing = Closing(plan=plan, ledger=ledger, clock=clock, still_sent=reception.still_sent)
         running = Running(
             plan=plan,
@@ -53,8 +58,9 @@ class Line:
         )
         delivering = Delivering(plan=plan, archive=archive, ledger=ledger, peer=peer, clock=clock, chance=chance)
         comparing = Comparing(plan=plan, archive=archive, ledger=ledger, predictor=predictor, clock=clock)
-        self.start = reception.start
-        self.receive = reception.receive
+        self.start = adopting.start
+        self.receive = under_way.watched(reception.receive)
+        self.adopt = adopting.adopt
         self.association_ended = reception.association_ended
         self.compare_recoded = comparing.compare_recoded
         self.close_due = closing.close_due

@@ -1,16 +1,16 @@
 """Receive: keep the bytes, record the row, and only then say Success (law 1).
 
-Hides duplicates, revisions and the adoption of finished files without a row. Promises that whatever was answered
-with Success is durable and recorded.
+Hides duplicates and revisions. Promises that whatever was answered with Success is durable and recorded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 
-from cxrnode.domain.identity import InstanceUID, StudyUID
+from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.selection import is_candidate
-from cxrnode.domain.study import Arrival, Description, Recorded
+from cxrnode.domain.study import Arrival, Description, Recorded, Sender
 from cxrnode.errors import Refused, Retryable
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell
@@ -19,39 +19,24 @@ SUCCESS = 0x0000
 MISMATCH = 0xA900
 """Data Set does not match SOP Class (PS3.4 B.2.3)."""
 
+Received = Callable[[Sender, Description], None]
+"""Is told who sent what (the audit trail); raises nothing."""
+
 
 class Reception:
     """The first step of the line, and what it knows of associations that are still sending."""
 
-    def __init__(self, *, archive: Archive, ledger: Ledger, reader: Reader, clock: Clock) -> None:
-        """Compose it over its ports."""
+    def __init__(
+        self, *, archive: Archive, ledger: Ledger, reader: Reader, clock: Clock, received: Received | None = None
+    ) -> None:
+        """Compose it over its ports; `received` is told of each instance that is about to be answered with Success."""
         self._archive = archive
         self._ledger = ledger
         self._reader = reader
         self._clock = clock
+        self._received = received
         self._sending: dict[str, set[StudyUID]] = {}
         self._sending_lock = Lock()
-
-    def start(self) -> None:
-        """Sweep unfinished files, and adopt finished ones that have no row: acknowledged instances in disguise."""
-        swept = self._archive.sweep()
-        if swept:
-            tell(Event.SPOOL_SWEPT, count=swept)
-        for key in self._ledger.unknown_keys(self._archive.finished()):
-            self._adopt(key)
-
-    def _adopt(self, key: str) -> None:
-        sender = self._reader.sender_of(self._archive.path(key))
-        arrival = Arrival(
-            path=self._archive.path(key),
-            sop_class_uid="",
-            sop_instance_uid=InstanceUID(""),
-            transfer_syntax_uid="",
-            sender=sender,
-        )
-        description = self._reader.describe(arrival)
-        self._ledger.record(description, sender, key, self._clock.now(), candidate=is_candidate(description.facts))
-        tell(Event.INSTANCE_ADOPTED, instance=description.sop_instance_uid)
 
     def receive(self, arrival: Arrival) -> int:
         """Keep, record, and only then answer Success (law 1). Raises Refused with the status to answer instead."""
@@ -80,6 +65,8 @@ class Reception:
             bytes=description.size,
             association=arrival.sender.association,
         )
+        if self._received is not None:
+            self._received(arrival.sender, description)
         return SUCCESS
 
     def _keep_again(self, arrival: Arrival, description: Description) -> Recorded:

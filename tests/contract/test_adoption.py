@@ -12,10 +12,18 @@ from cxrnode.domain.identity import InstanceUID
 from cxrnode.domain.study import Arrival
 from cxrnode.ledger import SqliteLedger
 from cxrnode.phantom import Radiograph, render
+from cxrnode.pipeline.adopting import Adopting, UnderWay
 from cxrnode.pipeline.reception import Reception
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.testing import send
 from tests.fakes.clock import FakeClock
+
+
+def adopt(archive: SpoolArchive, ledger: SqliteLedger) -> None:
+    """Walk over the spool as a node does after its start."""
+    adopting = Adopting(archive=archive, ledger=ledger, reader=HeaderReader(), clock=FakeClock(), under_way=UnderWay())
+    while adopting.adopt():
+        pass
 
 
 class _Gone(Exception):
@@ -50,7 +58,7 @@ def test_an_adopted_instance_still_knows_who_sent_it(tmp_path: Path, ledger: Sql
         listener.stop()
     assert status != 0
     assert ledger.counts().instances == 0
-    Reception(archive=archive, ledger=ledger, reader=HeaderReader(), clock=FakeClock()).start()
+    adopt(archive, ledger)
     (study, _) = ledger.open_studies()[0]
     (instance,) = ledger.membership(study).instances
     assert (instance.sender.calling_ae, instance.sender.called_ae) == ("ROOM7", "CXRNODE")

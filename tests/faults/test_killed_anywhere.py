@@ -104,6 +104,8 @@ def live(world: World, killer: Killer) -> None:
     ) as ledger:
         line = mortal_line(killer, archive, ledger, world.peer, world.clock)
         line.start()
+        while line.adopt():
+            pass
         for name in list(FILMS)[:3]:
             world.sends(line, name)
         _work(world, line)

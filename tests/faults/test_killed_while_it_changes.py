@@ -49,6 +49,8 @@ def live(world: World, killer: Killer) -> None:
     with SqliteLedger.open(path, incarnation=f"life {world.births}", exclusive=True) as ledger:
         line = mortal_line(killer, archive, ledger, world.peer, world.clock)
         line.start()
+        while line.adopt():
+            pass
         if not world.acknowledged:
             incoming = world.folder / "spool" / "incoming" / f"{world.births}.part"
             shutil.copy(world.film, incoming)
