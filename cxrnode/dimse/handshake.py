@@ -90,7 +90,7 @@ def why(error: OSError) -> str:
             return "the peer's certificate is for another name: write the right one as certificate_name"
         other = "the peer's certificate is not valid: `openssl verify` with tls.authorities says why"
         return _VERIFIED.get(error.verify_code, other)
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and error.reason and not isinstance(error, ssl.SSLEOFError):
         return _FAILED.get(error.reason, f"the TLS handshake failed: {_word(error.reason)}")
     return _LEFT
 
