@@ -95,6 +95,10 @@ class SettingsInvalid(Fatal):
     """The settings do not make sense."""
 
 
+class DeviceMissing(SettingsInvalid):
+    """The device that the settings name is not there."""
+
+
 class LedgerDamaged(Fatal):
     """The ledger cannot be read."""
 

@@ -65,6 +65,7 @@ class Event(StrEnum):
     CERTIFICATE_LOADED = "certificate_loaded"
     CERTIFICATE_REFUSED = "certificate_refused"
     CERTIFICATE_ENDS = "certificate_ends"
+    FOLDER_OPEN = "folder_open"
     AUDIT_FAILED = "audit_failed"
     AUDIT_DELAYED = "audit_delayed"
     AUDIT_RESUMED = "audit_resumed"

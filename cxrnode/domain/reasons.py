@@ -45,6 +45,10 @@ REASONS: dict[str, Reason] = {
     "implausible": Reason(text="no frontal chest was found in its pixels", candidate=True),
     "no_model": Reason(text="no model is enabled for its source", candidate=True),
     "model_failed": Reason(text="the model failed on it", candidate=True),
+    "crashed": Reason(text="it ended the process that analyses images, twice", candidate=True),
+    "hung": Reason(text="its analysis did not end in the time allowed, twice", candidate=True),
+    "no_memory": Reason(text="there was not enough memory for it", candidate=True),
+    "device_lost": Reason(text="the GPU was lost while it was analysed", candidate=True),
     "retracted": Reason(text="its results were taken back", candidate=True),
     "child": Reason(
         text="the patient is a child, or looks like one; the models were trained on adults", candidate=True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import itertools
 import os
 import queue
 import select
@@ -18,11 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cxrnode import telemetry
+from cxrnode import discretion, telemetry
 from cxrnode.errors import CxrnodeError, Fatal
 from cxrnode.inference import protocol
 from cxrnode.inference.desk import Desk
@@ -49,39 +50,49 @@ class Heart:
         self._pipe = pipe
         self._period = period
         self._lock = threading.Lock()
-        self._running: dict[object, float] = {}
+        self._running: dict[int, float] = {}
+        self._numbers = itertools.count(1)
 
     @contextmanager
-    def stage(self) -> Iterator[None]:
-        """Count what runs inside as one stage of work: one image, or one network's batch."""
-        token = object()
+    def stage(self, call: int, images: Sequence[int], model: str = "") -> Iterator[None]:
+        """Count what runs inside as one stage of work: some images of a call, in one model where it is named.
+
+        The node hears of it before it begins: should this process end within, these are the images to suspect.
+        """
         with self._lock:
-            self._running[token] = time.monotonic()
+            number = next(self._numbers)
+            self._running[number] = time.monotonic()
+        self._pipe.send(protocol.BEGIN, {"stage": number, "call": call, "images": list(images), "model": model})
         try:
             yield
         finally:
             with self._lock:
-                del self._running[token]
+                del self._running[number]
+            self._pipe.send(protocol.DONE, {"stage": number})
 
     def beat(self) -> None:
         """Beat until the node is gone."""
         while True:
             try:
-                self._pipe.send(protocol.BEAT, {"oldest": self._oldest()})
+                oldest, stage = self._oldest()
+                self._pipe.send(protocol.BEAT, {"oldest": oldest, "stage": stage})
             except OSError:
                 os._exit(0)
             time.sleep(self._period)
 
-    def _oldest(self) -> float:
+    def _oldest(self) -> tuple[float, int]:
+        """Give how long the oldest stage has been running, and its number; 0 and 0 where none is."""
         with self._lock:
-            begun = min(self._running.values(), default=None)
-        return 0.0 if begun is None else time.monotonic() - begun
+            begun, stage = min(((begun, stage) for stage, begun in self._running.items()), default=(None, 0))
+        return (0.0 if begun is None else time.monotonic() - begun), stage
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the node at the other end of the file descriptor `arguments[0]` until it is gone."""
     _die_with_parent()
+    _die_before_parent()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service's stop reaches every process: the node ends its child
+    discretion.keep_to_itself()
     telemetry.start_logging()
     telemetry.guard_tracebacks()
     faulthandler.enable()
@@ -121,6 +132,12 @@ def _die_with_parent() -> None:
         os._exit(0)
 
 
+def _die_before_parent() -> None:
+    """Have the kernel end this process, and not the node, when the machine runs out of memory."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def _read(pipe: Pipe, desk: Desk, calls: queue.SimpleQueue[Frame]) -> None:
     """Take calls from the node; the end of the pipe is the end of the child."""
     try:
@@ -144,7 +161,7 @@ def _engine(start: Mapping[str, Any], pipe: Pipe) -> Engine:
     except Exception as error:  # noqa: BLE001 - the edge: torch raises whatever a file makes it stumble on
         _stop(pipe, _unforeseen(error))
     identities = [protocol.encode_identity(each.identity) for each in engine.models.values()]
-    pipe.send(protocol.READY, {"models": identities, "device": engine.device})
+    pipe.send(protocol.READY, {"models": identities, "device": engine.device, "reason": engine.reason})
     return engine
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrnode.domain.finding import Failure
 from cxrnode.inference import protocol
 from cxrnode.inference.image_pass import (
-    FloatArray,
     Prepared,
+    Said,
     failure_of,
     finish_image,
     prepare_image,
@@ -34,11 +35,19 @@ if TYPE_CHECKING:
 DECODERS = min(8, max(1, (os.cpu_count() or 2) // 2))
 
 
+class Stage(Protocol):
+    """Announces a stage of work: some images of a call, by their places in it, in one model or in none."""
+
+    def __call__(self, call: int, images: Sequence[int], model: str = "") -> AbstractContextManager[None]:
+        """Give what it runs inside."""
+        ...
+
+
 class Desk:
     """Takes calls, sends answers; owns the decoding threads."""
 
-    def __init__(self, pipe: Pipe, stage: Callable[[], AbstractContextManager[None]]) -> None:
-        """Answer over `pipe`; each stage of work runs inside `stage()`."""
+    def __init__(self, pipe: Pipe, stage: Stage) -> None:
+        """Answer over `pipe`; each stage of work runs inside `stage(...)`."""
         self._pipe = pipe
         self._stage = stage
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
@@ -46,11 +55,9 @@ class Desk:
 
     def predict(self, call: Frame, engine: Engine) -> None:
         """Answer every request of a PREDICT call, in whatever order they are done."""
-        requests = [protocol.decode_request(each) for each in call.body["requests"]]
         finishing: deque[Future[None]] = deque()
-        for first, group in self._groups(requests, engine):
-            with self._stage():
-                outputs = engine.run(group)
+        for first, group in self._groups(call, engine):
+            outputs = engine.run(group, partial(self._in_model, call.body["call"], first))
             for offset, (prepared, said) in enumerate(zip(group, outputs, strict=True)):
                 finishing.append(self._decoders.submit(self._finish, call, first + offset, prepared, said, engine))
             while len(finishing) > 2 * engine.group:
@@ -62,32 +69,36 @@ class Desk:
         """Answer a COMPARE call, in the comparing thread."""
         self._comparer.submit(self._compared, call)
 
-    def _groups(self, requests: Sequence[Request], engine: Engine) -> Iterator[tuple[int, list[Prepared]]]:
+    def _in_model(self, call: int, first: int, model: str, images: Sequence[int]) -> AbstractContextManager[None]:
+        return self._stage(call, [first + image for image in images], model)
+
+    def _groups(self, call: Frame, engine: Engine) -> Iterator[tuple[int, list[Prepared]]]:
         """Give prepared images, as many at once as the networks take, each group with its first image's index."""
-        waiting = iter(requests)
+        requests = [protocol.decode_request(each) for each in call.body["requests"]]
+        waiting = iter(enumerate(requests))
         ahead: deque[Future[Prepared]] = deque()
         for first in range(0, len(requests), engine.group):
-            for request in waiting:
-                ahead.append(self._decoders.submit(self._prepare, request, engine))
+            for index, request in waiting:
+                ahead.append(self._decoders.submit(self._prepare, call.body["call"], index, request, engine))
                 if len(ahead) >= 2 * engine.group + DECODERS:
                     break
             yield first, [ahead.popleft().result() for _ in range(min(engine.group, len(ahead)))]
 
-    def _prepare(self, request: Request, engine: Engine) -> Prepared:
-        with self._stage():
+    def _prepare(self, call: int, index: int, request: Request, engine: Engine) -> Prepared:
+        with self._stage(call, [index]):
             return prepare_image(request, engine.models)
 
     def _finish(
-        self, call: Frame, index: int, prepared: Prepared, outputs: Mapping[str, FloatArray | Failure], engine: Engine
+        self, call: Frame, index: int, prepared: Prepared, outputs: Mapping[str, Said | Failure], engine: Engine
     ) -> None:
-        with self._stage():
+        with self._stage(call.body["call"], [index]):
             body, blobs = protocol.encode_answer(finish_image(prepared, outputs, engine.models))
         self._pipe.send(protocol.ANSWER, {**body, "call": call.body["call"], "index": index}, blobs)
 
     def _compared(self, call: Frame) -> None:
         body: dict[str, Any] = {"call": call.body["call"], "same": False, "code": "", "transient": False}
         try:
-            with self._stage():
+            with self._stage(call.body["call"], [0]):
                 body["same"] = same_values(*(Path(path) for path in call.body["paths"]))
         except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes a decoder stumble on
             failure = failure_of(error)

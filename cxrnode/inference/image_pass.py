@@ -55,6 +55,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Said:
+    """What a network said of one picture, and as which model: where memory is short it runs in another way."""
+
+    values: FloatArray
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fed:
     """What a network is fed, and the way back."""
 
@@ -110,7 +118,7 @@ def _feed(upright: FloatArray, aspect: float, size: int) -> Fed:
 
 
 def finish_image(
-    prepared: Prepared, outputs: Mapping[str, FloatArray | Failure], models: Mapping[str, Model]
+    prepared: Prepared, outputs: Mapping[str, Said | Failure], models: Mapping[str, Model]
 ) -> ImagePrediction:
     """Read the networks' outputs, by model name, into the answer on the image."""
     predictions: list[Prediction] = []
@@ -121,7 +129,7 @@ def finish_image(
             failed[name] = said
         elif said is not None:
             try:
-                predictions.append(_read(prepared, models[name], said))
+                predictions.append(_read(prepared, models[name].card, said))
             except Exception as error:  # noqa: BLE001 - the edge: one model's trouble is not another's
                 failed[name] = failure_of(error)
     return ImagePrediction(
@@ -132,17 +140,17 @@ def finish_image(
     )
 
 
-def _read(prepared: Prepared, model: Model, raw: FloatArray) -> Prediction:
+def _read(prepared: Prepared, card: BundleCard, said: Said) -> Prediction:
     """Bring what a network said back onto the source's stored rows and columns."""
     if prepared.orientation is None:
         raise ValueError("an image that was not decoded has no answers")
-    letterbox = prepared.fed[model.identity.name].letterbox
-    said = answers(model.card, raw, letterbox)
+    letterbox = prepared.fed[said.model.name].letterbox
+    meant = answers(card, said.values, letterbox)
     return Prediction(
-        model=model.identity,
-        masks=() if said.maps is None else _masks(model.card, said.maps, letterbox, prepared.orientation),
-        scores=said.scores,
-        boxes=tuple(_stored_boxes(said.boxes, letterbox, prepared.orientation)),
+        model=said.model,
+        masks=() if meant.maps is None else _masks(card, meant.maps, letterbox, prepared.orientation),
+        scores=meant.scores,
+        boxes=tuple(_stored_boxes(meant.boxes, letterbox, prepared.orientation)),
     )
 
 
@@ -193,7 +201,9 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, Unsuitable):
         return Failure(code=error.code, detail=error.happened)
     detail = f"{type(error).__name__} at {telemetry.where(error)}"
-    if isinstance(error, (MemoryError, OSError)):
+    if isinstance(error, MemoryError):
+        return Failure(code="no_memory", detail=detail, transient=True)
+    if isinstance(error, OSError):
         return Failure(code="unreadable", detail=detail, transient=True)
     return Failure(code="model_failed", detail=detail)
 

@@ -1,8 +1,9 @@
 """The models, behind predict(): the node's side of the inference child.
 
 Hides that the models live in another process. Promises that nothing here imports torch, that a call either gives every
-answer in order or raises, that a child which is lost costs its callers a ChildLost (try again) and is replaced, and
-that models which cannot be loaded say so to every caller, as the Fatal they are.
+answer in order or raises, that a child which is lost is replaced and costs nobody but the images that it was working on
+(they are doubted: `asking`), and that models which cannot be loaded say so to every caller, as the Fatal they are. A
+device that is not there is waited for where a node serves, and a Fatal elsewhere.
 """
 
 from __future__ import annotations
@@ -10,18 +11,26 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from cxrnode import telemetry
 from cxrnode.domain.finding import ImagePrediction, ModelIdentity
-from cxrnode.errors import ChildLost, CxrnodeError, Retryable, Stopping, Unsuitable
+from cxrnode.errors import ChildLost, CxrnodeError, DeviceMissing, Retryable, Stopping, Unsuitable
 from cxrnode.inference import protocol
+from cxrnode.inference.asking import Asking
 from cxrnode.inference.process import Call, ChildProcess, Plan
 from cxrnode.inference.protocol import Frame
+from cxrnode.inference.turns import Turns
 from cxrnode.ports import Request
 from cxrnode.telemetry import Event
+
+_LASTING = frozenset({"crashed", "hung"})
+"""How a child is lost on something that will end the next one, too; want of memory and a lost GPU may pass."""
 
 
 class ChildPredictor:
@@ -38,11 +47,13 @@ class ChildPredictor:
         stall_seconds: float = 30.0,
         image_seconds: float = 60.0,
         start_seconds: float = 300.0,
+        device_seconds: float | None = None,
     ) -> None:
         """Own a child for the bundles (folders by model name); nothing is started yet.
 
         `device`: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`. `threads`: of torch on the
-        CPU. `batch`: images a GPU takes at once (a CPU takes one). The seconds: see `cxrnode.inference.process`.
+        CPU. `batch`: images a GPU takes at once (a CPU takes one). `device_seconds`: how often a device that is not
+        there is looked for again; None: never, it is Fatal. The other seconds: see `cxrnode.inference.process`.
         """
         self._plan = Plan(
             bundles=dict(bundles),
@@ -54,7 +65,12 @@ class ChildPredictor:
             image_seconds=image_seconds,
             start_seconds=start_seconds,
         )
+        self._device_seconds = device_seconds
         self._lock = threading.Lock()
+        self._turns = Turns()
+        self._missing: DeviceMissing | None = None
+        self._looked = 0.0
+        self._had_gpu = False
         self._child: ChildProcess | None = None
         self._closed = False
 
@@ -77,7 +93,23 @@ class ChildPredictor:
     def trouble(self) -> CxrnodeError | None:
         """Give what keeps the models from being loaded, or None."""
         child = self._child
-        return child.end if child is not None else None
+        return self._missing or (child.end if child is not None else None)
+
+    def lesser_device(self) -> str:
+        """Say why the models run on another device than they might; empty where they do not."""
+        child = self._child
+        if child is None or not child.device.startswith("cpu"):
+            return ""
+        return child.reason or ("the GPU that was there is not there any more" if self._had_gpu else "")
+
+    def waits_for(self) -> str:
+        """Give what has to come before any image can be analysed; empty where nothing has. Looks for it meanwhile."""
+        missing = self._missing
+        if missing is None or self._device_seconds is None:
+            return ""
+        if time.monotonic() - self._looked > self._device_seconds:
+            self._living()
+        return missing.happened
 
     def pid(self) -> int | None:
         """Give the process number of the child, None where there is none."""
@@ -88,26 +120,62 @@ class ChildPredictor:
         """Give the loaded models' identities by name, waiting for them. Raises ChildLost, Fatal or NeedsOperator."""
         return self._living().wait_ready(timeout)
 
-    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
-        """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost."""
-        if not requests:
-            return ()
-        child = self._living()
-        call = child.call(protocol.PREDICT, {"requests": [protocol.encode_request(each) for each in requests]})
+    def predict(
+        self, requests: Sequence[Request], alive: Callable[[], None], *, alone: bool = False
+    ) -> Sequence[ImagePrediction]:
+        """Answer every request, in order. Calls `alive` while the child's heartbeat comes. Raises ChildLost, Retryable.
+
+        Where the child is lost at work, the others are asked of the next one, and what it was working on is answered
+        with a Failure that may pass. `alone`: nothing else runs meanwhile, so that it is known what a child is lost on.
+        """
+        asking = Asking(requests)
+        with self._turns.take(alive, alone=alone):
+            while asking.left():
+                self._ask(asking, alive)
+        return asking.answers()
+
+    def _ask(self, asking: Asking, alive: Callable[[], None]) -> None:
+        """Ask one child for what is left; learn what it was lost on."""
+        child, places = self._living(), asking.left()
+        requests = [protocol.encode_request(asking.request(place)) for place in places]
+        call = self._call(child, protocol.PREDICT, {"requests": requests})
         try:
-            return _gather(child, call, len(requests), alive)
+            for _ in places:
+                frame = self._next(call, alive, protocol.ANSWER)
+                answer = protocol.decode_answer(frame)
+                _tell_faults(answer, child.models or {})
+                asking.take(places[frame.body["index"]], answer)
+        except ChildLost:
+            if child.models is None or not asking.doubt(places, child.suspects(call), child.cause):
+                raise
         finally:
             child.forget(call)
 
     def same_pixels(self, first: Path, second: Path) -> bool:
         """Tell whether two files hold the same stored pixel values, whatever their transfer syntaxes.
 
-        Waits for no model. Raises Unsuitable where either cannot be decoded, Retryable where one cannot be read now.
+        Waits for no model. Raises Unsuitable where either cannot be decoded or ends the child, also when it is compared
+        again with nothing else running; Retryable where one cannot be read now.
         """
-        child = self._living()
-        call = child.call(protocol.COMPARE, {"paths": [os.fspath(first), os.fspath(second)]})
         try:
-            return _compared(_next(call, lambda: None, {protocol.COMPARED}))
+            with self._turns.take():
+                return self._compare(self._living(), first, second)
+        except ChildLost:
+            with self._turns.take(alone=True):
+                return self._compare_alone(self._living(), first, second)
+
+    def _compare_alone(self, child: ChildProcess, first: Path, second: Path) -> bool:
+        try:
+            return self._compare(child, first, second)
+        except ChildLost as lost:
+            if child.models is None or child.cause not in _LASTING:
+                raise
+            raise Unsuitable("the child was lost on it, twice", code=child.cause, operation="compare pixels") from lost
+
+    def _compare(self, child: ChildProcess, first: Path, second: Path) -> bool:
+        call = self._call(child, protocol.COMPARE, {"paths": [os.fspath(first), os.fspath(second)]})
+        try:
+            return _compared(self._next(call, lambda: None, protocol.COMPARED))
         finally:
             child.forget(call)
 
@@ -124,9 +192,20 @@ class ChildPredictor:
         with self._lock:
             if self._closed:
                 raise Stopping("the models are shut down", operation="predict")
-            if self._child is None or isinstance(self._child.end, ChildLost):
-                self._child = ChildProcess(self._plan, self._replace)
+            if self._child is None or isinstance(self._child.end, ChildLost) or self._is_time_to_look():
+                self._child = ChildProcess(self._plan, self._replace, self._is_ready)
             return self._child
+
+    def _is_time_to_look(self) -> bool:
+        """Tell whether the device that was missing may be looked for again."""
+        since = time.monotonic() - self._looked
+        gone = self._child is not None and isinstance(self._child.end, DeviceMissing)
+        return gone and self._device_seconds is not None and since > self._device_seconds
+
+    def _is_ready(self, child: ChildProcess) -> None:
+        """Remember where the models run."""
+        self._missing = None
+        self._had_gpu = self._had_gpu or child.device.startswith("cuda")
 
     def _replace(self, gone: ChildProcess) -> None:
         """Start the next child at once, so that its models load before they are asked for.
@@ -134,25 +213,48 @@ class ChildPredictor:
         Not where the one that is gone never got ready: it would only fail again, over and over.
         """
         with self._lock:
+            if isinstance(gone.end, DeviceMissing):
+                self._missing, self._looked = gone.end, time.monotonic()
             if not self._closed and self._child is gone and gone.models is not None:
-                self._child = ChildProcess(self._plan, self._replace)
+                self._child = ChildProcess(self._plan, self._replace, self._is_ready)
+
+    def _call(self, child: ChildProcess, kind: str, body: Mapping[str, Any]) -> Call:
+        with self._waited_for():
+            return child.call(kind, body)
+
+    def _next(self, call: Call, alive: Callable[[], None], wanted: str) -> Frame:
+        """Wait for the call's next frame of a wanted kind; a heartbeat is passed on to `alive`."""
+        while True:
+            reply = call.replies.get()
+            if isinstance(reply, CxrnodeError):
+                with self._waited_for():
+                    raise reply
+            if reply.kind == wanted:
+                return reply
+            alive()
+
+    @contextmanager
+    def _waited_for(self) -> Iterator[None]:
+        """Let a device that is not there be something to try again for, where it is looked for again."""
+        try:
+            yield
+        except DeviceMissing as missing:
+            if self._device_seconds is None:
+                raise
+            raise Retryable(missing.happened, operation="predict", hint=missing.hint) from missing
 
 
-def _gather(child: ChildProcess, call: Call, count: int, alive: Callable[[], None]) -> Sequence[ImagePrediction]:
-    answers: dict[int, ImagePrediction] = {}
-    while len(answers) < count:
-        frame = _next(call, alive, {protocol.ANSWER})
-        answer = protocol.decode_answer(frame, child.models or {})
-        _tell_faults(answer)
-        answers[frame.body["index"]] = answer
-    return tuple(answers[index] for index in range(count))
+def _tell_faults(answer: ImagePrediction, models: Mapping[str, ModelIdentity]) -> None:
+    """Log what is a fault of ours or of a model's, and a model that had to run in another way than it was loaded for.
 
-
-def _tell_faults(answer: ImagePrediction) -> None:
-    """Log what is a fault of ours or of a model's; what is wrong with a file is an outcome, kept in the ledger."""
+    What is wrong with a file is an outcome, kept in the ledger.
+    """
+    for said in answer.predictions:
+        if said.model != models.get(said.model.name):
+            telemetry.tell(Event.MODEL_SQUEEZED, logging.WARNING, model=said.model.name, device=said.model.backend)
     failures = [("", answer.failure)] if answer.failure else list(answer.failed)
     for model, failure in failures:
-        if failure.code == "model_failed" or failure.transient:
+        if failure.code in ("model_failed", "no_memory") or failure.transient:
             telemetry.tell(
                 Event.UNEXPECTED,
                 logging.WARNING,
@@ -161,17 +263,6 @@ def _tell_faults(answer: ImagePrediction) -> None:
                 code=failure.code,
                 reason=failure.detail,
             )
-
-
-def _next(call: Call, alive: Callable[[], None], wanted: set[str]) -> Frame:
-    """Wait for the call's next frame of a wanted kind; a heartbeat is passed on to `alive`."""
-    while True:
-        reply = call.replies.get()
-        if isinstance(reply, CxrnodeError):
-            raise reply
-        if reply.kind in wanted:
-            return reply
-        alive()
 
 
 def _compared(frame: Frame) -> bool:

@@ -7,7 +7,9 @@ library's warnings quote values, so its standard error is counted only.
 
 How it is watched: the child beats all the time and says how long its oldest stage of work has been running. No beat for
 `stall_seconds` (stopped, or a C extension that sits on the interpreter lock) or one stage longer than `image_seconds`
-(a codec that loops) ends the child. While it loads its models the one limit is `start_seconds`.
+(a codec that loops) ends the child. While it loads its models the one limit is `start_seconds`. The child announces
+each stage before it begins it, so that a lost child leaves behind what it was working on (`suspects`), and how it was
+lost (`cause`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import logging
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +41,12 @@ from cxrnode.telemetry import Event
 _FRAME_OF_A_CRASH = re.compile(rb'File "[^"\n]*?([A-Za-z0-9_]+\.py)", line (\d+)')
 """What faulthandler writes: the innermost place first, and nothing but places."""
 
+_CAUSES = {-signal.SIGKILL: "no_memory", protocol.LOST_DEVICE: "device_lost"}
+"""How a child was lost, by its exit status; a SIGKILL that is not ours is the kernel's, for want of memory."""
+_DYING_SECONDS = 5.0
+"""How long a child whose pipe broke may take to its end: a core dump is written meanwhile."""
+
+_COMMAND = (sys.executable, "-P", "-m", "cxrnode.inference.child")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -55,6 +64,15 @@ class Plan:
     start_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Work under way in the child: some images of a call, by their places in it, in one model where it is named."""
+
+    call: int
+    images: tuple[int, ...]
+    model: str
+
+
 Reply = Frame | CxrnodeError
 """What a call gets: the child's frames (a BEAT among them), or the error that ends it."""
 
@@ -62,15 +80,24 @@ Reply = Frame | CxrnodeError
 class ChildProcess:
     """A child from spawning to its end; a new one takes its place, this one never comes back."""
 
-    def __init__(self, plan: Plan, ended: Callable[[ChildProcess], None]) -> None:
-        """Spawn it and return at once. `ended` is called when it is gone, from the thread that watches it."""
+    def __init__(
+        self, plan: Plan, ended: Callable[[ChildProcess], None], began: Callable[[ChildProcess], None]
+    ) -> None:
+        """Spawn it and return at once.
+
+        `began` is called when it has loaded its models, `ended` when it is gone, from the thread that watches it.
+        """
         self._plan = plan
-        self._ended = ended
+        self._ended, self._began = ended, began
         self._changed = threading.Condition()
         self._models: Mapping[str, ModelIdentity] | None = None
         self._end: CxrnodeError | None = None
         self._calls: dict[int, queue.SimpleQueue[Reply]] = {}
         self._number = 0
+        self._stages: dict[int, Stage] = {}
+        self._hung: int | None = None
+        self._cause = ""
+        self._device = self._reason = ""
         self._unwanted = False
         self._spawned = self._heard = time.monotonic()
         self._process, self._pipe = _spawn(plan)
@@ -93,6 +120,26 @@ class ChildProcess:
     def end(self) -> CxrnodeError | None:
         """Why it is gone; None while it lives."""
         return self._end
+
+    @property
+    def device(self) -> str:
+        """Where its models run; empty until it has loaded them."""
+        return self._device
+
+    @property
+    def reason(self) -> str:
+        """Why they run there and not on a device that would be better; mostly empty."""
+        return self._reason
+
+    @property
+    def cause(self) -> str:
+        """How it was lost, as a key of REASONS; empty while it lives."""
+        return self._cause
+
+    def suspects(self, call: Call) -> list[Stage]:
+        """Give what a lost child was working on for a call; of one that hung, what hung."""
+        stages = self._stages if self._hung is None else {self._hung: self._stages.get(self._hung)}
+        return [stage for stage in stages.values() if stage is not None and stage.call == call.number]
 
     def wait_ready(self, timeout: float | None) -> Mapping[str, ModelIdentity]:
         """Wait for the models. Raises the error that ended the child, or ChildLost after `timeout` seconds."""
@@ -130,19 +177,19 @@ class ChildProcess:
             self._watcher.join()
 
     def _watch(self) -> None:
-        reason = "it ended"
+        reason, stalled = "it ended", False
         try:
             while frame := self._pipe.receive(self._check, self._plan.heartbeat_seconds):
                 self._take(frame)
         except _Stalled as stall:
-            reason = str(stall)
+            reason, stalled = str(stall), True
         except (OSError, NotAFrame):
             reason = "its pipe broke"
         except Exception as error:  # noqa: BLE001 - whatever a frame made us stumble on, its callers are waiting
             telemetry.unexpected("watch child", error)
             reason = "it spoke out of turn"
         finally:
-            self._bury(reason)
+            self._bury(reason, stalled=stalled)
 
     def _check(self) -> None:
         quiet = time.monotonic() - self._heard
@@ -159,22 +206,31 @@ class ChildProcess:
             self._end_with(protocol.decode_stop(frame.body))
         elif frame.kind == protocol.BEAT:
             self._got_beat(frame)
+        elif frame.kind == protocol.BEGIN:
+            self._stages[frame.body["stage"]] = _stage_of(frame)
+        elif frame.kind == protocol.DONE:
+            self._stages.pop(frame.body["stage"], None)
         else:
             self._reply(frame.body["call"], frame)
 
     def _got_ready(self, frame: Frame) -> None:
+        self._device, self._reason = frame.body["device"], frame.body["reason"]
+        self._began(self)
         with self._changed:
             self._models = {each["name"]: protocol.decode_identity(each) for each in frame.body["models"]}
             self._changed.notify_all()
         telemetry.tell(
             Event.CHILD_READY,
+            logging.WARNING if self._reason else logging.INFO,
             pid=self.pid,
-            device=frame.body["device"],
+            device=self._device,
+            reason=self._reason,
             seconds=round(time.monotonic() - self._spawned, 2),
         )
 
     def _got_beat(self, frame: Frame) -> None:
         if self._models is not None and frame.body["oldest"] > self._plan.image_seconds:
+            self._hung = frame.body["stage"]
             raise _Stalled(f"one step of its work took longer than {self._plan.image_seconds:g} seconds")
         with self._changed:
             waiting = list(self._calls.values())
@@ -187,17 +243,29 @@ class ChildProcess:
         if replies is not None:
             replies.put(frame)
 
-    def _bury(self, reason: str) -> None:
-        self._process.kill()
-        status = self._process.wait()
+    def _bury(self, reason: str, *, stalled: bool) -> None:
+        if stalled:
+            self._process.kill()
         self._pipe.close()
+        status = self._ended_with()
+        self._cause = "hung" if stalled else _CAUSES.get(status, "crashed")
         if self._process.stdin:
             self._process.stdin.close()
         if self._end is None and not self._unwanted:
-            telemetry.tell(Event.CHILD_LOST, logging.WARNING, pid=self.pid, reason=reason, status=status)
+            telemetry.tell(
+                Event.CHILD_LOST, logging.WARNING, pid=self.pid, reason=reason, status=status, code=self._cause
+            )
         lost = ChildLost(f"the inference child is gone: {reason}", operation="predict")
         self._end_with(Stopping(operation="predict") if self._unwanted else lost)
         self._ended(self)
+
+    def _ended_with(self) -> int:
+        """Wait for its end, which a broken pipe announces: how it ended by itself says why. Then end it."""
+        try:
+            return self._process.wait(_DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _raise_end(self) -> None:
         """Raise why it is gone, if it is: a copy, since several threads may raise it at once."""
@@ -227,12 +295,16 @@ class _Stalled(Exception):
     pass
 
 
+def _stage_of(frame: Frame) -> Stage:
+    return Stage(call=frame.body["call"], images=tuple(frame.body["images"]), model=frame.body["model"])
+
+
 def _spawn(plan: Plan) -> tuple[subprocess.Popen[bytes], Pipe]:
     """Start the child; its standard input is a lifeline that is never written (see `child.die_with_parent`)."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cxrnode.inference.child", str(theirs.fileno())],
+            [*_COMMAND, str(theirs.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,7 +6,8 @@ another library's text.
 
 A frame is: length of the header (4 bytes, big endian), the header, then the blobs whose lengths its `blobs` states.
 
-From the node: START, PREDICT, COMPARE. From the child: READY or FATAL, then BEAT, ANSWER, COMPARED.
+From the node: START, PREDICT, COMPARE. From the child: READY or FATAL, then BEAT, ANSWER, COMPARED, and around each
+stage of work BEGIN and DONE: where the child ends in between, the node knows which images to suspect.
 """
 
 from __future__ import annotations
@@ -27,16 +28,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrnode.domain.finding import Box, Failure, ImagePrediction, Mask, ModelIdentity, Prediction, Score
-from cxrnode.errors import CxrnodeError, Fatal, ModelAltered, NeedsOperator, SettingsInvalid
+from cxrnode.errors import CxrnodeError, DeviceMissing, Fatal, ModelAltered, NeedsOperator, SettingsInvalid
 from cxrnode.ports import Request
 
 START, PREDICT, COMPARE = "start", "predict", "compare"
 READY, FATAL, BEAT, ANSWER, COMPARED = "ready", "fatal", "beat", "answer", "compared"
+BEGIN, DONE = "begin", "done"
+
+LOST_DEVICE = 71
+"""The child's exit status where a GPU's context is beyond use: only a new process gets a new one."""
 
 LONGEST_HEADER = 16 << 20
 LONGEST_BLOB = 1 << 30
 _STOPPING: Mapping[str, type[CxrnodeError]] = {
-    kind.__name__: kind for kind in (Fatal, ModelAltered, SettingsInvalid, NeedsOperator)
+    kind.__name__: kind for kind in (Fatal, ModelAltered, DeviceMissing, SettingsInvalid, NeedsOperator)
 }
 
 
@@ -174,10 +179,10 @@ def encode_answer(answer: ImagePrediction) -> tuple[dict[str, Any], list[bytes]]
     return body, blobs
 
 
-def decode_answer(frame: Frame, models: Mapping[str, ModelIdentity]) -> ImagePrediction:
-    """Give the answer that a frame holds; `models` are the identities that the child stated when it was ready."""
+def decode_answer(frame: Frame) -> ImagePrediction:
+    """Give the answer that a frame holds."""
     blobs = iter(frame.blobs)
-    predictions = tuple(_decode_prediction(said, models, blobs) for said in frame.body["predictions"])
+    predictions = tuple(_decode_prediction(said, blobs) for said in frame.body["predictions"])
     shape, failure = frame.body["preview"], frame.body["failure"]
     return ImagePrediction(
         predictions=predictions,
@@ -189,18 +194,16 @@ def decode_answer(frame: Frame, models: Mapping[str, ModelIdentity]) -> ImagePre
 
 def _encode_prediction(said: Prediction) -> dict[str, Any]:
     return {
-        "model": said.model.name,
+        "model": encode_identity(said.model),
         "masks": [[label, list(mask.shape)] for label, mask in said.masks],
         "scores": [asdict(score) for score in said.scores],
         "boxes": [asdict(box) for box in said.boxes],
     }
 
 
-def _decode_prediction(
-    body: Mapping[str, Any], models: Mapping[str, ModelIdentity], blobs: Iterator[bytes]
-) -> Prediction:
+def _decode_prediction(body: Mapping[str, Any], blobs: Iterator[bytes]) -> Prediction:
     return Prediction(
-        model=models[body["model"]],
+        model=decode_identity(body["model"]),
         masks=tuple((label, _mask(next(blobs), shape)) for label, shape in body["masks"]),
         scores=tuple(Score(**score) for score in body["scores"]),
         boxes=tuple(Box(**box) for box in body["boxes"]),

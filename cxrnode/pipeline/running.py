@@ -1,7 +1,8 @@
 """Run: predict claimed jobs in one batch, say what was found, keep the evidence, complete.
 
 Hides how answers become statements and what follows a failure. Promises that completing writes the job, its
-evidence and all its deliveries at once, and that whoever lost the lease writes nothing.
+evidence and all its deliveries at once, that whoever lost the lease writes nothing, and that an image which ends the
+models' process holds up its own study only (quarantine).
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composed, Composing
 from cxrnode.pipeline.failure import counts, due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
+from cxrnode.pipeline.quarantine import is_doubted, settled, tell_quarantined, try_again
 from cxrnode.pixels import orientation
 from cxrnode.ports import Archive, Claim, Clock, Completion, Ledger, Outcome, Picture, Predictor, Request
 from cxrnode.telemetry import Event, tell
 
 Seen = Callable[[Instance, ImagePrediction, ImageResult | None], None]
 """Is told of each image's answers, and what they came to (replay draws its overlays from it)."""
+
+
+Answers = Mapping[tuple[int, int], ImagePrediction]
+"""What was answered, by job and row."""
 
 
 class Running:
@@ -53,7 +59,12 @@ class Running:
         self._seen = seen
 
     def run_jobs(self) -> int:
-        """Claim what is due, predict it in one batch, and finish each job; give how many were claimed."""
+        """Claim what is due, predict it in one batch, and finish each job; give how many were claimed.
+
+        Nothing is claimed while the models wait for a device: jobs wait in the ledger and cost no attempt.
+        """
+        if self._predictor.waits_for():
+            return 0
         claims = self._ledger.claim_jobs(
             self._clock.now(), limit=self._plan.batch, lease_seconds=self._plan.job_lease_seconds
         )
@@ -71,9 +82,34 @@ class Running:
             for claim in held:
                 self._job_failed(claim, error)
             return len(claims)
+        doubtful = [claim for claim in held if _doubted(claim, answers)]
         for claim in held:
-            self._finish_or_fail(claim, answers)
+            if claim not in doubtful:
+                self._finish_or_fail(claim, answers)
+        for claim in doubtful:
+            self._finish_alone(claim, answers)
         return len(claims)
+
+    def _finish_alone(self, claim: Claim, answers: Answers) -> None:
+        """Try a job's doubted images one by one, then finish it."""
+        try:
+            tried = {**answers, **self._tried_alone(claim, answers)}
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 - a job worker's edge, as in run_jobs
+            self._job_failed(claim, error)
+        else:
+            self._finish_or_fail(claim, tried)
+
+    def _tried_alone(self, claim: Claim, answers: Answers) -> Answers:
+        doubted = _doubted(claim, answers)
+        requests = {key: request for key, request in self._requests(claim).items() if key in doubted}
+        tried: dict[tuple[int, int], ImagePrediction] = {}
+        for key, request in requests.items():
+            (answer,) = self._predictor.predict([request], lambda: self._renew([claim]), alone=True)
+            tried[key] = settled(answer)
+            tell_quarantined(claim.job, doubted[key], tried[key])
+        return tried
 
     def _is_spent(self, claim: Claim) -> bool:
         """Park a job whose every attempt ended without a word: it may be what ended the node each time."""
@@ -84,17 +120,25 @@ class Running:
             )
         return spent
 
-    def _predict(self, claims: Sequence[Claim]) -> Mapping[tuple[int, int], ImagePrediction]:
+    def _predict(self, claims: Sequence[Claim]) -> Answers:
         requests: dict[tuple[int, int], Request] = {}
-        for claim in (claim for claim in claims if not claim.retracts):
-            preview = self._plan.preview or self._composing.needs_pictures(claim)
-            for member in claim.members:
-                if not claim.verdicts[member.row]:
-                    requests[claim.job, member.row] = self._request(claim, member, preview=preview)
+        for claim in claims:
+            requests |= self._requests(claim)
         if not requests:
             return {}
         answers = self._predictor.predict(list(requests.values()), lambda: self._renew(claims))
         return dict(zip(requests, answers, strict=True))
+
+    def _requests(self, claim: Claim) -> dict[tuple[int, int], Request]:
+        """Give what to ask of a job's images, by job and row; nothing for one that only takes results back."""
+        if claim.retracts:
+            return {}
+        preview = self._plan.preview or self._composing.needs_pictures(claim)
+        return {
+            (claim.job, member.row): self._request(claim, member, preview=preview)
+            for member in claim.members
+            if not claim.verdicts[member.row]
+        }
 
     def _request(self, claim: Claim, member: Instance, *, preview: bool) -> Request:
         return Request(
@@ -108,7 +152,7 @@ class Running:
     def _renew(self, claims: Sequence[Claim]) -> None:
         self._ledger.renew(claims, self._clock.now(), lease_seconds=self._plan.job_lease_seconds)
 
-    def _finish_or_fail(self, claim: Claim, answers: Mapping[tuple[int, int], ImagePrediction]) -> None:
+    def _finish_or_fail(self, claim: Claim, answers: Answers) -> None:
         try:
             self._finish(claim, answers)
         except LeaseLost:
@@ -116,7 +160,7 @@ class Running:
         except Exception as error:  # noqa: BLE001 - a job worker's edge, as in run_jobs
             self._job_failed(claim, error)
 
-    def _finish(self, claim: Claim, answers: Mapping[tuple[int, int], ImagePrediction]) -> None:
+    def _finish(self, claim: Claim, answers: Answers) -> None:
         if claim.retracts:
             self._complete(claim, self._composing.retract(claim), [_taken_back(claim, m) for m in claim.members])
             return
@@ -153,7 +197,7 @@ class Running:
     def _judge(self, claim: Claim, member: Instance, answer: ImagePrediction | None) -> ImageResult | RefusedImage:
         if answer is None:
             return RefusedImage(source=member, code=claim.verdicts[member.row])
-        self._try_again_while_it_may_help(claim, answer)
+        try_again(answer, last=claim.tries >= self._plan.job_policy.attempts)
         if answer.failure:
             return RefusedImage(source=member, code=answer.failure.code)
         suitable = select(member.facts, children=self._plan.children)
@@ -183,12 +227,6 @@ class Running:
         caveats = (*suitable.caveats, *unlooked, *judged.caveats)
         return ImageResult(source=member, view=suitable.view, results=judged.results, missing=missing, caveats=caveats)
 
-    def _try_again_while_it_may_help(self, claim: Claim, answer: ImagePrediction) -> None:
-        failures = [*answer.failed, *([("image", answer.failure)] if answer.failure else [])]
-        transient = [name for name, failure in failures if failure.transient]
-        if transient and claim.tries < self._plan.job_policy.attempts:
-            raise Retryable("a model failed and may do better", operation="predict", subject=transient[0])
-
     def _job_failed(self, claim: Claim, error: Exception) -> None:
         now = self._clock.now()
         decision = after_failure(
@@ -201,7 +239,13 @@ class Running:
             tell(Event.LEASE_LOST, logging.WARNING, job=claim.job, attempt=claim.attempt)
 
 
-def _previews(claim: Claim, answers: Mapping[tuple[int, int], ImagePrediction]) -> dict[int, Picture]:
+def _doubted(claim: Claim, answers: Answers) -> dict[tuple[int, int], Instance]:
+    """Give the images of a job on which the models' process was lost, by job and row."""
+    keys = {(claim.job, member.row): member for member in claim.members}
+    return {key: member for key, member in keys.items() if is_doubted(answers.get(key))}
+
+
+def _previews(claim: Claim, answers: Answers) -> dict[int, Picture]:
     """Give the display image of each source that has one, by its row."""
     pictures = ((row, answer.preview) for (job, row), answer in answers.items() if job == claim.job)
     return {row: picture for row, picture in pictures if picture is not None}

@@ -20,7 +20,7 @@ from cxrnode.domain.delivery import CommitmentPolicy
 from cxrnode.domain.finding import ImagePrediction, ImageResult
 from cxrnode.domain.identity import AETitle, InstanceUID
 from cxrnode.domain.study import Arrival, Instance, Sender
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import DeviceMissing, NeedsOperator
 from cxrnode.evidence.overlay import overlay
 from cxrnode.node import Engine
 from cxrnode.pixels.header import HeaderReader
@@ -131,6 +131,7 @@ class Replay:
         pause = _LOOK_SECONDS
         while not self._engine.stopped.wait(pause):
             began = time.monotonic()
+            self._refuse_to_wait()
             counts = self._engine.ledger.counts()
             # Counting a million rows takes a while: look less often than that, so that the work goes on.
             pause = max(_LOOK_SECONDS, 20 * (time.monotonic() - began))
@@ -144,6 +145,13 @@ class Replay:
                 return
         if self._engine.fatal:
             raise self._engine.fatal
+
+    def _refuse_to_wait(self) -> None:
+        """A node waits for a device that is not there; for a replay somebody waits."""
+        lacking = self._engine.predictor.waits_for()
+        if lacking:
+            hint = "see 'The GPU is lost' in docs/operations.md"
+            raise DeviceMissing(lacking, operation="replay", hint=hint)
 
     def _draw(self, source: Instance, answer: ImagePrediction, result: ImageResult | None) -> None:
         if result is None or answer.preview is None:

@@ -22,10 +22,12 @@ class _Flaky(FakePredictor):
         super().__init__()
         self.left, self.transient = times, transient
 
-    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
+    def predict(
+        self, requests: Sequence[Request], alive: Callable[[], None], *, alone: bool = False
+    ) -> Sequence[ImagePrediction]:
         """Fail, or answer."""
         if self.left == 0:
-            return super().predict(requests, alive)
+            return super().predict(requests, alive, alone=alone)
         self.left -= 1
         failure = Failure(code="unreadable", transient=self.transient)
         return tuple(ImagePrediction(failure=failure) for _ in requests)

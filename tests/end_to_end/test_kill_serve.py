@@ -216,8 +216,8 @@ def _check_deliveries(jobs: list[JobDetails]) -> None:
         assert str(to["dead"].state) in {"PENDING", "SENDING"}, to["dead"]
 
 
-def test_child_killed_in_the_middle_of_a_batch_costs_a_retry_and_nothing_else(tmp_path: Path) -> None:
-    """SIGKILL of the inference child: C-ECHO is answered meanwhile, the jobs are tried again, all evidence comes."""
+def test_child_killed_in_the_middle_of_a_batch_costs_a_new_child_and_nothing_else(tmp_path: Path) -> None:
+    """SIGKILL of the inference child: C-ECHO is answered meanwhile, what it worked on is tried again, all comes."""
     films = [tmp_path / f"{seed}.dcm" for seed in range(6)]
     for seed, path in enumerate(films):
         write(Radiograph(seed=seed, rows=320, cols=320), path)
@@ -231,8 +231,6 @@ def test_child_killed_in_the_middle_of_a_batch_costs_a_retry_and_nothing_else(tm
         while len(node.events("child_ready")) < 2:
             assert node.echo(), "the listener waited for the models"
         node.wait(lambda: len(node.jobs()) == len(films) and all_committed(node.jobs()))
-        assert node.events("job_retried")
-        assert {event["error"] for event in node.events("job_retried")} == {"ChildLost"}
         assert {event["pid"] for event in node.events("child_lost")} == {child}
         assert len(pacs.kept) == 2 * len(films)
         assert node.terminate() == 0

@@ -40,6 +40,10 @@ class FakePredictor:
         self.losses = 0
         """How many of the next calls raise ChildLost."""
         self.asked: list[tuple[Request, ...]] = []
+        self.alone = 0
+        """How many calls asked for an image alone."""
+        self.waiting = ""
+        """What keeps any image from being analysed."""
 
     def start(self) -> None:
         """Nothing to start."""
@@ -55,9 +59,20 @@ class FakePredictor:
         """Give the models' identities by name."""
         return self.models
 
-    def predict(self, requests: Sequence[Request], alive: Callable[[], None]) -> Sequence[ImagePrediction]:
+    def lesser_device(self) -> str:
+        """It needs none."""
+        return ""
+
+    def waits_for(self) -> str:
+        """What the test says."""
+        return self.waiting
+
+    def predict(
+        self, requests: Sequence[Request], alive: Callable[[], None], *, alone: bool = False
+    ) -> Sequence[ImagePrediction]:
         """Answer every request, in order; calls `alive` once an image."""
         self.asked.append(tuple(requests))
+        self.alone += alone
         if self.losses > 0:
             self.losses -= 1
             raise ChildLost

@@ -211,7 +211,7 @@ def test_group_has_one_shape_however_few_the_images(tmp_path: Path, images: int)
     maps = run.run(prepared)
     assert [batch.shape for batch in network.fed] == [(4, 1, SIZE, SIZE)]
     for image, said in zip(prepared, maps, strict=True):
-        assert np.array_equal(np.asarray(said["lungs"])[0], image.fed["lungs"].picture)
+        assert np.array_equal(said["lungs"].values[0], image.fed["lungs"].picture)
 
 
 def test_failures_say_whose_fault_it_was_and_quote_nothing() -> None:
@@ -222,7 +222,7 @@ def test_failures_say_whose_fault_it_was_and_quote_nothing() -> None:
     for error, code, transient in (
         (ValueError("SENTINEL^NAME"), "model_failed", False),
         (OSError("SENTINEL^NAME"), "unreadable", True),
-        (MemoryError("SENTINEL^NAME"), "unreadable", True),
+        (MemoryError("SENTINEL^NAME"), "no_memory", True),
     ):
         failure = failure_of(error)
         assert (failure.code, failure.transient) == (code, transient)

@@ -30,7 +30,7 @@ def crossed(answer: ImagePrediction) -> ImagePrediction:
     Pipe(ours).send(protocol.ANSWER, body, blobs)
     frame = Pipe(theirs).receive()
     assert frame is not None
-    return protocol.decode_answer(frame, {MODEL.name: MODEL})
+    return protocol.decode_answer(frame)
 
 
 def test_masks_survive_packing_whatever_their_size() -> None:
