@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
+from cxrnode import discretion
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.tls import HINT as _TLS_HINT
 from cxrnode.domain.capability import NAMES, Choice, Kind, choose, class_of
@@ -103,6 +104,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str | Result
     yield "settings", lambda: str(settings_file() or "defaults and environment"), "see deploy/cxrnode.toml"
     yield "ledger", partial(_ledger, settings.node.state_dir / LEDGER_FILE), _FOLDER_HINT
     yield "disk", partial(_disk, settings), _FOLDER_HINT
+    yield "state folder", partial(_private, settings.node.state_dir), discretion.HINT
     if settings.tls_users:
         yield "certificates", partial(_certificates, settings), _TLS_HINT
     yield "models", partial(_enabled, settings), _MODELS_HINT
@@ -134,6 +136,13 @@ def _ledger(path: Path) -> str:
 def _disk(settings: Settings) -> str:
     spool_of(settings).check_space()
     return f"{settings.node.state_dir} is above its floor of free space"
+
+
+def _private(folder: Path) -> str | Result:
+    seen = discretion.demand_private(folder)
+    if seen:
+        return Result(name="state folder", ok=False, detail=seen, hint=discretion.HINT)
+    return "for the node's user only"
 
 
 def _certificates(settings: Settings) -> str | Result:

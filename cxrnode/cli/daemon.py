@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 @app.command()
 def serve() -> None:
     """Run the node until SIGTERM or SIGINT: receive, analyse, deliver."""
-    from cxrnode import telemetry
+    from cxrnode import discretion, telemetry
     from cxrnode.node import Node
 
+    discretion.keep_to_itself()
     in_force = settings()
     telemetry.start_logging(in_force.log.level)
     telemetry.guard_tracebacks()
+    seen = discretion.demand_private(in_force.node.state_dir)
+    if seen:
+        telemetry.tell(telemetry.Event.FOLDER_OPEN, logging.WARNING, reason=seen, hint=discretion.HINT)
     node = Node(in_force)
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -33,10 +33,11 @@ def replay(
     json: Json = False,
 ) -> None:
     """Run the same line over files. A run that was stopped goes on where it was."""
-    from cxrnode import telemetry
+    from cxrnode import discretion, telemetry
     from cxrnode.cli.bar import progress_bar
     from cxrnode.replay import Replay
 
+    discretion.keep_to_itself()
     in_force = _with_models(settings(), models, withheld=withheld)
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
     telemetry.guard_tracebacks()
