@@ -194,7 +194,7 @@ def rejection_of(
         key_objects.Rejected(
             sop_class_uid=one.sop_class_uid,
             sop_instance_uid=one.sop_instance_uid,
-            series=_series_of(files[one.sop_instance_uid]),
+            series=_series_of(one, files[one.sop_instance_uid]),
         )
         for one in rejected
     ]
@@ -215,6 +215,8 @@ def rejection_of(
     )
 
 
-def _series_of(file: Path) -> str:
-    """Give the series that a kept object says it is in: pages share one."""
+def _series_of(one: StatedEvidence, file: Path) -> str:
+    """Give the series that a kept object says it is in: pages share one. What was swept has one of its own."""
+    if not one.kind.startswith(Kind.PAGES) and not file.is_file():
+        return ""
     return str(pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True).SeriesInstanceUID)

@@ -54,7 +54,8 @@ class FakeComposer:
         because: str,
     ) -> Draft:
         """Draft the note."""
-        assert path.is_file() and all(files[one.sop_instance_uid].is_file() for one in rejected)
+        pages = [one for one in rejected if one.kind.startswith(Kind.PAGES)]
+        assert path.is_file() and all(files[one.sop_instance_uid].is_file() for one in pages)
         uids = sorted(one.sop_instance_uid for one in rejected)
         uid = derived_uid("REJECTION", source.study_uid, uids, because)
         return self._draft(Kind.REJECTION, uid, CLASSES[Kind.REJECTION], {"rejected": uids, "because": because})
