@@ -7,6 +7,7 @@ libraries and Python warnings are cut to who spoke and from which line, because 
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import re
@@ -83,6 +84,10 @@ FIELDS = frozenset(
 )  # fmt: skip
 
 _UIDS = frozenset({"evidence", "instance", "sop_class", "study", "transaction", "transfer_syntax"})
+_NAME_A_STUDY = frozenset({"evidence", "instance", "study"})
+"""The UIDs that are hashed where that is wanted."""
+_HASH_DIGITS = 16
+_SALT = b""
 _LIKE_A_UID = re.compile(r"[0-9.]{0,64}|none\.[0-9a-f]{32}")
 """Digits and dots (PS3.5 9.1), or what we call an instance that has no UID. Senders may write any text in its place."""
 
@@ -92,12 +97,28 @@ def tell(event: Event, level: int = logging.INFO, **fields: object) -> None:
     stray = fields.keys() - FIELDS
     if stray:
         raise ValueError(f"{sorted(stray)} cannot be logged: not in telemetry.FIELDS")
-    told = {name: _told_uid(value) if name in _UIDS else value for name, value in fields.items()}
+    told = {name: _told(name, value) for name, value in fields.items()}
     _LOGGER.log(level, event, extra={"fields": told})
 
 
-def _told_uid(value: object) -> object:
-    return value if value is None or _LIKE_A_UID.fullmatch(str(value)) else "no UID"
+def _told(name: str, value: object) -> object:
+    """Give a field's value as it may be written."""
+    if name not in _UIDS or value is None:
+        return value
+    if not _LIKE_A_UID.fullmatch(str(value)):
+        return "no UID"
+    return hash_of(str(value), _SALT) if _SALT and name in _NAME_A_STUDY and value else value
+
+
+def hash_of(uid: str, salt: bytes) -> str:
+    """Give the short hash under which a log names a UID."""
+    return "#" + hmac.new(salt, uid.encode(), "sha256").hexdigest()[:_HASH_DIGITS]
+
+
+def hash_uids(salt: bytes) -> None:
+    """From now on, write hashes in place of the UIDs by which a study could be looked up (docs/decisions/0038)."""
+    global _SALT
+    _SALT = salt
 
 
 def unexpected(operation: str, error: BaseException, **fields: object) -> None:

@@ -245,7 +245,7 @@ class Archive:
         finally:
             end(new)
 
-    def _forget_association(self, association: Association) -> None:
+    def _forget_association(self, association: Association, _why: str) -> None:
         self._conduct.pop(association, None)
         self._due.pop(association, None)
 

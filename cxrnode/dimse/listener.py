@@ -23,9 +23,10 @@ from pynetdicom import evt
 
 from cxrnode import telemetry
 from cxrnode.dimse import contexts, status
+from cxrnode.dimse.acceptor import RELEASED, reject, visit_of
 from cxrnode.dimse.commitment import Report, take_report
 from cxrnode.dimse.refusals import Heard, Refusals
-from cxrnode.dimse.server import Limits, Securing, Server, Spooling
+from cxrnode.dimse.server import STOPPING, Limits, Securing, Server, Spooling
 from cxrnode.dimse.spool import Part, SpoolingProvider
 from cxrnode.dimse.tls import HINT as TLS_HINT
 from cxrnode.dimse.tls import Tls
@@ -48,6 +49,16 @@ REJECTED = {
 }
 """Result, source and diagnostic of the A-ASSOCIATE-RJ that we answer with (PS3.8 Table 9-21)."""
 _WRONG_ADDRESS = (1, 1, 1)
+
+HINT = "see 'Who is refused, and why' in docs/operations.md"
+
+_HIGH = 1
+"""Priority (0000,0700) of a C-STORE that is urgent (PS3.7 9.3.1.1)."""
+
+_CLASSES_TOLD = 20
+"""Of an association that offers classes which are not taken: some senders offer every class there is."""
+
+_ORDINARY = (RELEASED, STOPPING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +83,7 @@ class _Request(Protocol):
 
     AffectedSOPClassUID: str
     AffectedSOPInstanceUID: str
+    Priority: int | None
     _dataset_file: Part | None
 
 
@@ -113,7 +125,13 @@ class Listener:
             port=door.port,
             contexts=contexts.accepted(door.storage_classes),
             handlers=self._handlers(),
-            spooling=Spooling(folder=incoming, admit=lambda _: admit(), ended=self._end),
+            spooling=Spooling(
+                folder=incoming,
+                admit=lambda _: admit(),
+                ended=self._end,
+                turned_away=self._tell_turned_away,
+                look_around=self._refusals.flush,
+            ),
             limits=door.limits,
             calling_ae_titles=door.calling_ae_titles,
             securing=Securing(tls=door.tls, failed=self._tell_insecure),
@@ -143,6 +161,7 @@ class Listener:
         Returns within 4 s more; only a `receive` that is still busy then is left behind.
         """
         self._server.stop(grace_seconds)
+        self._refusals.flush(everything=True)
 
     def _handlers(self) -> list[tuple[object, ...]]:
         return [
@@ -156,9 +175,7 @@ class Listener:
 
     def _check_address(self, event: PeerEvent) -> None:
         if not self._may_enter(_address(event.assoc)):
-            event.assoc.acse.send_reject(*_WRONG_ADDRESS)
-            self._tell_rejected(event)
-            event.assoc.kill()
+            reject(event.assoc, REJECTED[_WRONG_ADDRESS], _WRONG_ADDRESS)
 
     def _may_enter(self, address: str) -> bool:
         if not self._networks:
@@ -179,8 +196,13 @@ class Listener:
             calling_ae=asked.calling_ae_title,
             called_ae=asked.called_ae_title,
             address=_address(association),
-            reason=REJECTED.get(why, "rejected"),
+            reason=visit_of(association).why or REJECTED.get(why, "rejected"),
+            hint=HINT,
         )
+
+    def _tell_turned_away(self, address: str, why: str, stumbled: str) -> None:
+        more: dict[str, Any] = {"error": stumbled} if stumbled else {}
+        self._refusals.tell(Event.ASSOCIATION_REFUSED, address=address, reason=why, hint=HINT, **more)
 
     def _tell_insecure(self, address: str, why: str) -> None:
         self._refusals.tell(Event.ASSOCIATION_REFUSED, address=address, reason=why, hint=TLS_HINT)
@@ -202,16 +224,42 @@ class Listener:
             called_ae=sender.called_ae,
             address=sender.address,
         )
+        self._tell_classes(association, sender)
         try:
             self._opened(sender)
         except Exception as error:  # noqa: BLE001 - the edge: pynetdicom would log the text of whatever comes
             telemetry.unexpected("association_opened", error)
 
-    def _end(self, association: Association) -> None:
+    def _tell_classes(self, association: Association, sender: Sender) -> None:
+        """Tell the classes that were offered and are not taken: loud where the sender can send nothing at all."""
+        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+        asked: Any = association.requestor.primitive
+        offered = dict.fromkeys(str(each.abstract_syntax) for each in asked.presentation_context_definition_list)
+        refused = [sop_class for sop_class in offered if sop_class not in accepted]
+        storing = accepted - {contexts.VERIFICATION, contexts.STORAGE_COMMITMENT}
+        for sop_class in refused[:_CLASSES_TOLD]:
+            self._refusals.tell(
+                Event.CLASS_NOT_ACCEPTED,
+                logging.INFO if storing else logging.WARNING,
+                sop_class=sop_class,
+                calling_ae=sender.calling_ae,
+                address=sender.address,
+                reason="not among the classes that are taken",
+                hint=HINT,
+            )
+
+    def _end(self, association: Association, why: str) -> None:
         sender = self._senders.pop(association, None)
         if sender is None:
             return
-        telemetry.tell(Event.ASSOCIATION_ENDED, association=sender.association)
+        telemetry.tell(
+            Event.ASSOCIATION_ENDED,
+            logging.INFO if why in _ORDINARY else logging.WARNING,
+            association=sender.association,
+            calling_ae=sender.calling_ae,
+            address=sender.address,
+            reason=why,
+        )
         try:
             self._ended(sender.association)
         except Exception as error:  # noqa: BLE001 - the edge: the last act of the association's thread
@@ -223,9 +271,9 @@ class Listener:
         try:
             return self._take(event, request, sender)
         except Refused as refused:
-            return _tell_refused(request, sender, refused.status, refused)
+            return self._tell_refused(request, sender, refused.status, refused)
         except Retryable as error:
-            return _tell_refused(request, sender, status.OUT_OF_RESOURCES, error)
+            return self._tell_refused(request, sender, status.OUT_OF_RESOURCES, error)
         except Exception as error:  # noqa: BLE001 - the edge: the sender gets an answer whatever comes
             telemetry.unexpected("C-STORE", error, association=sender.association)
             return status.CANNOT_UNDERSTAND
@@ -250,21 +298,23 @@ class Listener:
                 sop_instance_uid=InstanceUID(str(request.AffectedSOPInstanceUID)),
                 transfer_syntax_uid=str(event.context.transfer_syntax),
                 sender=sender,
+                priority=int(request.Priority == _HIGH),
             )
         )
 
-
-def _tell_refused(request: _Request, sender: Sender, answer: int, error: CxrnodeError) -> int:
-    telemetry.tell(
-        Event.INSTANCE_REFUSED,
-        logging.WARNING,
-        instance=str(request.AffectedSOPInstanceUID),
-        status=f"0x{answer:04X}",
-        reason=error.happened,
-        association=sender.association,
-        calling_ae=sender.calling_ae,
-    )
-    return answer
+    def _tell_refused(self, request: _Request, sender: Sender, answer: int, error: CxrnodeError) -> int:
+        more: dict[str, Any] = {"hint": error.hint} if error.hint else {}
+        self._refusals.tell(
+            Event.INSTANCE_REFUSED,
+            instance=str(request.AffectedSOPInstanceUID),
+            status=f"0x{answer:04X}",
+            reason=error.happened,
+            association=sender.association,
+            calling_ae=sender.calling_ae,
+            address=sender.address,
+            **more,
+        )
+        return answer
 
 
 def _refuse_action(_: PeerEvent) -> tuple[int, None]:

@@ -1,0 +1,318 @@
+"""pynetdicom's server and its request handler, with what they leave open closed.
+
+Hides their classes and threads. Promises that a connection over the numbers gets no thread, that every visit is begun
+and ended once, that a TLS handshake keeps nobody else waiting, and that whoever does not get on is turned out by one
+look around, a few times a second, whatever its threads are waiting for.
+
+Relies on these inner names of pynetdicom 3.0: RequestHandler._create_association, Association.dimse, .dul and
+._serve_request, DULServiceProvider.socket and .to_user_queue.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from socketserver import BaseServer
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import DimseServiceType
+from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from cxrnode import telemetry
+from cxrnode.dimse.admission import MADE_ROOM, Flight, Limits, Places, Visit
+from cxrnode.dimse.handshake import TLS_PEER, Handshakes, TlsFailed, cut, is_record
+from cxrnode.dimse.spool import BROKE, Room, SpoolingProvider
+from cxrnode.dimse.wire import Wire, peer_address, tune
+
+_LOOK_AROUND_SECONDS = 0.2
+
+_LEAVE_SECONDS = 2.0
+"""How long a peer that was aborted or released may take to close its side before its socket is closed under it."""
+
+LOST, ABORTED, RELEASED = "the connection was lost", "aborted by the peer", "released"
+NO_REQUEST = "what came was no association request"
+_BROKE_REASON = 5
+"""Provider reason of pynetdicom's A-P-ABORT where the peer sent what does not belong there (state machine, AA-8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooling:
+    """Where data sets go, whether one may be taken (raises Refused), whom to tell that an association ended and why,
+    and whom that a connection from an address came to nothing, why, and over what the program stumbled."""
+
+    folder: Path
+    admit: Callable[[Association], None]
+    ended: Callable[[Association, str], None]
+    turned_away: Callable[[str, str, str], None] = lambda address, why, error: None
+    look_around: Callable[[], None] = lambda: None
+    """Called a few times a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What all connections of one server share."""
+
+    limits: Limits
+    spooling: Spooling
+    places: Places
+    room: Room
+    handshakes: Handshakes | None
+    insecure: Callable[[str, str], None]
+    """Told of an address, and in words why its TLS failed, or came where none is."""
+
+    @classmethod
+    def of(
+        cls, limits: Limits, spooling: Spooling, handshakes: Handshakes | None, insecure: Callable[[str, str], None]
+    ) -> House:
+        """Open one with nobody in it."""
+        flight = Flight(limits.in_flight_bytes)
+        largest = limits.largest_object_bytes
+        room = Room(folder=spooling.folder, admit=spooling.admit, flight=flight, largest_bytes=largest)
+        places = Places(limits)
+        return cls(limits=limits, spooling=spooling, places=places, room=room, handshakes=handshakes, insecure=insecure)
+
+    def turn_out(self, visit: Visit, why: str) -> None:
+        """End a visit: an association gets an A-ABORT, anything else loses its connection."""
+        visit.blame(why)
+        visit.gone_at = self.places.clock()
+        association = visit.association
+        if association is not None and association.is_established:
+            association.abort(block=False)
+            return
+        cut(visit.connection)
+        if association is not None:
+            expect_no_request(association)
+
+    def look_around(self) -> None:
+        """Turn out whoever does not get on; close the sockets of those who should be gone."""
+        now = self.places.clock()
+        for visit in self.places.visits():
+            if visit.gone_at is not None:
+                if now - visit.gone_at > _LEAVE_SECONDS:
+                    cut(visit.connection)
+            elif why := visit.progress.why_late(self.limits, now):
+                self.turn_out(visit, why)
+        self.spooling.look_around()
+
+    def left(self, visit: Visit, association: Association) -> None:
+        """End a visit whose threads have ended, and tell it."""
+        self.places.leave(visit)
+        if visit.progress.established:
+            why = RELEASED if association.is_released and not visit.why else visit.why or LOST
+            self.spooling.ended(association, f"{why} ({visit.error})" if visit.error else why)
+        elif visit.why == TLS_PEER:
+            self.insecure(visit.address, visit.why)
+        elif not association.is_rejected and (visit.why or visit.progress.bytes):
+            # One that said nothing and went is a health check, as load balancers make them: no news.
+            self.spooling.turned_away(visit.address, visit.why or NO_REQUEST, visit.error)
+
+
+class Handler(RequestHandler):
+    """Makes an association of a connection."""
+
+    visit: Visit
+
+    def handle(self) -> None:
+        """Begin the association; before it the TLS handshake, in this connection's own thread."""
+        house, visit = self._acceptor.house, self._acceptor.arrived.pop(self.request)
+        self.visit = visit
+        try:
+            if house.handshakes is not None:
+                self.request = visit.connection = house.handshakes.secured(self.request)
+            super().handle()
+        except TlsFailed as failed:
+            house.places.leave(visit)
+            house.insecure(visit.address, str(failed))
+        except BaseException:
+            house.places.leave(visit)
+            raise
+
+    @property
+    def _acceptor(self) -> Acceptor:
+        assert isinstance(self.server, Acceptor)  # the only server that has this handler
+        return self.server
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        house, visit = self._acceptor.house, self.visit
+        provider = SpoolingProvider(association, house.room, visit)
+        association.dimse = provider
+        visit.association = association
+        association.dul.socket = Wire(
+            association,
+            visit,
+            held_back=provider.has_enough,
+            check_start=partial(_check_start, visit) if house.handshakes is None else _anything,
+            clock=house.places.clock,
+        )
+        # Thread.run is the one place that every end of an association passes; pynetdicom's events are not.
+        association.run = partial(_run, association.run, house, visit, association)  # type: ignore[method-assign]
+        association.dul.run = partial(_read, association.dul.run, visit, association)  # type: ignore[method-assign]
+        serve = partial(_serve_in_turn, association._serve_request, association, provider)
+        association._serve_request = serve  # type: ignore[method-assign]
+        return association
+
+
+class Acceptor(ThreadedAssociationServer):
+    """Accepts connections by number, and looks around."""
+
+    request_queue_size = 128
+    daemon_threads = True
+    house: House
+    arrived: dict[socket.socket, Visit]
+    """Between their acceptance and the beginning of their thread."""
+    _looked_at = 0.0
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        connection, address = super().get_request()
+        tune(connection, self.house.limits.idle_seconds)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Begin its visit, unless there are too many."""
+        house, address = self.house, peer_address(client_address)
+        if why := house.places.why_not(address):
+            house.spooling.turned_away(address, why, "")
+            return False
+        visit, makes_room = house.places.enter(request, address)
+        self.arrived[request] = visit
+        if makes_room is not None:
+            house.turn_out(makes_room, MADE_ROOM)
+        return True
+
+    def service_actions(self) -> None:
+        """Look around. Not pynetdicom's, which collects all garbage of the process after every sixty connections."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_AROUND_SECONDS:
+            self._looked_at = now
+            self.house.look_around()
+
+    def shutdown(self) -> None:
+        """Accept no more. Not pynetdicom's: that one takes the server off a list which only AE.start_server fills."""
+        BaseServer.shutdown(self)
+        if self.house.handshakes is not None:
+            self.house.handshakes.end()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell that a connection could not be served."""
+        if visit := self.arrived.pop(request, None):
+            self.house.places.leave(visit)
+        error = sys.exception() or RuntimeError()
+        telemetry.unexpected("accept", error, address=str(client_address[0]))
+
+
+def visit_handlers(house: House) -> list[tuple[Any, ...]]:
+    """Give the handlers that count a visit in and out. They come after those who may reject it."""
+    return [
+        (evt.EVT_REQUESTED, partial(_seat, house=house)),
+        (evt.EVT_ESTABLISHED, partial(_establish, house=house)),
+        (evt.EVT_ACSE_RECV, _note_end),
+        (evt.EVT_CONN_CLOSE, _stop_waiting),
+        *((event, partial(_go, house=house)) for event in (evt.EVT_REJECTED, evt.EVT_RELEASED, evt.EVT_ABORTED)),
+    ]
+
+
+def visit_of(association: Association) -> Visit:
+    """Give the visit that an accepted association belongs to."""
+    provider = association.dimse
+    assert isinstance(provider, SpoolingProvider)  # every accepted association has one
+    return provider.visit
+
+
+def reject(association: Association, why: str, answer: tuple[int, int, int]) -> None:
+    """Answer A-ASSOCIATE-RJ with this result, source and diagnostic (PS3.8 Table 9-21)."""
+    visit_of(association).blame(why)
+    association.acse.send_reject(*answer)
+    evt.trigger(association, evt.EVT_REJECTED, {})
+    association.kill()
+
+
+def expect_no_request(association: Association) -> None:
+    """End the wait for a request that may never come; pynetdicom reads it as "none in time"."""
+    association.dul.to_user_queue.put(None)
+
+
+def _seat(event: Event, *, house: House) -> None:
+    if not event.assoc.is_rejected and (why := house.places.seat(visit_of(event.assoc))):
+        reject(event.assoc, why, (2, 3, 2))
+
+
+def _establish(event: Event, *, house: House) -> None:
+    visit = visit_of(event.assoc)
+    visit.progress.establish(house.places.clock())
+    visit.progress.end(house.places.clock())
+
+
+def _note_end(event: Any) -> None:
+    primitive = event.primitive
+    if isinstance(primitive, A_ABORT):
+        visit_of(event.assoc).blame(ABORTED)
+    elif isinstance(primitive, A_P_ABORT):
+        visit_of(event.assoc).blame(BROKE if primitive.provider_reason == _BROKE_REASON else LOST)
+
+
+def _go(event: Event, *, house: House) -> None:
+    visit = visit_of(event.assoc)
+    if visit.gone_at is None:
+        visit.gone_at = house.places.clock()
+
+
+def _stop_waiting(event: Event) -> None:
+    """A peer that left before it asked for anything frees its place; pynetdicom would wait all of the negotiation."""
+    if event.assoc.requestor.primitive is None:
+        expect_no_request(event.assoc)
+
+
+def _run(run: Callable[[], None], house: House, visit: Visit, association: Association) -> None:
+    provider = association.dimse
+    assert isinstance(provider, SpoolingProvider)  # set when the association was made
+    try:
+        run()
+    finally:
+        provider.remove_parts()
+        house.left(visit, association)
+
+
+def _read(run: Callable[[], None], visit: Visit, association: Association) -> None:
+    """Run pynetdicom's reader of PDUs; where a peer's bytes make it stumble, the association ends and nothing else."""
+    try:
+        run()
+    except Exception as error:  # noqa: BLE001 - the edge: the last act of the thread that reads
+        visit.blame(BROKE, error)
+        cut(visit.connection)
+        expect_no_request(association)
+
+
+def _serve_in_turn(
+    serve: Callable[[DimseServiceType, int], None],
+    association: Association,
+    provider: SpoolingProvider,
+    message: DimseServiceType,
+    context_id: int,
+) -> None:
+    if threading.current_thread() is association:
+        serve(message, context_id)
+    else:
+        provider.serve_in_turn(message, context_id)
+
+
+def _check_start(visit: Visit, head: bytearray) -> None:
+    if is_record(head):
+        visit.blame(TLS_PEER)
+        raise OSError("TLS where none is")
+
+
+def _anything(_: bytearray) -> None:
+    return

@@ -1,0 +1,124 @@
+"""Sockets; and the wire of one accepted connection: pynetdicom's socket, with what it leaves open closed.
+
+Hides pynetdicom's socket, which reads 4096 bytes at a time, takes any length that a peer claims and looks a thousand
+times a second whether something has come. Promises that a PDU longer than was negotiated is not read, that every byte
+counts as progress, that nothing is read while the peer has a request waiting (so it is TCP that holds a hasty sender
+back, and no memory), and that an idle association costs next to nothing.
+
+Relies on these inner names of pynetdicom 3.0: AssociationSocket.ready, .recv and .socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom.transport import AssociationSocket
+
+from cxrnode.dimse.contexts import MAXIMUM_PDU
+from cxrnode.dimse.handshake import cut
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+    from cxrnode.dimse.admission import Visit
+
+_LONGEST_PDU = 8 * MAXIMUM_PDU
+"""Bytes. Generous to peers that do not keep to what was negotiated, closed to those that claim gigabytes."""
+
+AWAKE_SECONDS = 0.5
+"""For so long after the last message pynetdicom's threads look every millisecond, so that answers go out at once."""
+
+DROWSY_SECONDS = 0.02
+"""So long they wait for something to come when nothing has for a while."""
+
+
+class Wire(AssociationSocket):
+    """Takes the place of the socket that pynetdicom made."""
+
+    def __init__(
+        self,
+        association: Association,
+        visit: Visit,
+        *,
+        held_back: Callable[[], bool],
+        check_start: Callable[[bytearray], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Wrap the visit's connection; nothing is read while `held_back`.
+
+        `check_start` raises OSError where what begins the first PDU is none.
+        """
+        # The one that pynetdicom made has said already that the connection is there (Evt5); said twice it is an error.
+        association.dul.event_queue.get_nowait()
+        super().__init__(association, client_socket=visit.connection)
+        self._progress, self._held_back, self._clock = visit.progress, held_back, clock
+        self._check_start = check_start
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether something came that may be read now."""
+        if self._held_back():
+            return False
+        if self._clock() - self._progress.last > AWAKE_SECONDS and not self._progress.at_work:
+            self._doze()
+        return super().ready
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes, fewer where the connection ends. OSError for more than a PDU may have."""
+        if nr_bytes > _LONGEST_PDU:
+            raise OSError("a PDU longer than was negotiated")
+        first = not self._progress.bytes
+        data = self._read(nr_bytes)
+        if first:
+            self._check_start(data)
+        return data
+
+    def _read(self, nr_bytes: int) -> bytearray:
+        self._progress.begin(self._clock())
+        data = bytearray(nr_bytes)
+        view, filled = memoryview(data), 0
+        while self.socket is not None and filled < nr_bytes:
+            got = self.socket.recv_into(view[filled:])
+            if not got:
+                break
+            filled += got
+            self._progress.bytes += got
+        view.release()
+        del data[filled:]
+        return data
+
+    def _doze(self) -> None:
+        connection = self.socket
+        if connection is not None and not getattr(connection, "pending", int)():  # an SSLSocket's bytes, read already
+            with contextlib.suppress(OSError, ValueError):  # closed under us: `ready` says so
+                select.select([connection], [], [], DROWSY_SECONDS)
+
+
+def tune(connection: socket.socket, idle_seconds: float) -> None:
+    """Set what every socket of ours has."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.settimeout(idle_seconds)
+
+
+def connected(association: Association) -> socket.socket:
+    """Give an association's socket. OSError where it has none any more."""
+    wrapped = association.dul.socket
+    if wrapped is None or wrapped.socket is None:
+        raise OSError("the connection is closed")
+    return wrapped.socket
+
+
+def close_socket(association: Association) -> None:
+    """Close an association's socket under it: the threads that wait on it end."""
+    with contextlib.suppress(OSError):
+        cut(connected(association))
+
+
+def peer_address(client_address: Any) -> str:
+    """Give the address of a peer, IPv4 as such."""
+    return str(client_address[0]).removeprefix("::ffff:")
