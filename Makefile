@@ -9,7 +9,7 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test test-faults fuzz soak lint conformance bench composing lock clean
+.PHONY: targets setup demo test test-faults fuzz soak lint conformance bench composing backlog lock clean
 
 targets: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ bench: $(STAMP) ## what each model costs beside its bare network; ARGS="--out DI
 
 composing: $(STAMP) ## what composing SEG and SR costs beside highdicom's constructors
 	$(BIN)/python -m benchmarks.composing $(ARGS)
+
+backlog: $(STAMP) ## what a claim costs in ledgers of three sizes, and a start with ten thousand studies queued
+	$(BIN)/python -m benchmarks.backlog $(ARGS)
 
 lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU build is the one found
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra train --all-build-deps --generate-hashes --strip-extras \

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -12,11 +15,13 @@ import pytest
 import torch
 from pydicom.dataset import Dataset
 
-from benchmarks import composing
+from benchmarks import backlog, composing
 from benchmarks.models import TOGETHER, draw_film, load, main, network_way, plain_way
+from benchmarks.rows import BEGAN, fill
 from benchmarks.timing import race, ratio
 from cxrnode.errors import NeedsOperator
 from cxrnode.inference.card import Kind
+from cxrnode.ledger import SqliteLedger
 from tests.fakes.bundle import KINDS, SIZE, write_tiny_bundle
 
 
@@ -132,3 +137,26 @@ def _of_group(group: Dataset) -> tuple[object, ...]:
     }
     (tracked,) = (item.UID for item in within if item.ValueType == "UIDREF")
     return tracked, numbers, outlines, judged
+
+
+def test_claims_are_timed_in_ledgers_that_keep_their_law(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that were made by hand can be claimed by the real verbs, as many as said, and break no constraint."""
+    fill(tmp_path / "small.sqlite", 40, 10)
+    with closing(sqlite3.connect(tmp_path / "small.sqlite")) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with SqliteLedger.open(tmp_path / "small.sqlite", incarnation="test", exclusive=True) as ledger:
+        assert (ledger.counts().jobs_left, ledger.counts().deliveries_left, ledger.counts().instances) == (10, 10, 40)
+        assert len(ledger.claim_jobs(BEGAN + timedelta(days=1), limit=99, lease_seconds=9)) == 10
+    backlog.main(["--sizes", "100", "400", "--rounds", "1", "--starts", "0", "--out", str(tmp_path)])
+    kept = json.loads((tmp_path / "backlog.json").read_text())
+    assert [one["studies"] for one in kept["claims"]] == [100, 400] * 3
+    assert capsys.readouterr().out == (tmp_path / "backlog.md").read_text()
+
+
+def test_a_queue_is_received_and_closed_by_the_line(tmp_path: Path) -> None:
+    """Every study of the backlog has its file, its row and its job."""
+    backlog.queue(tmp_path, 5)
+    with SqliteLedger.open(tmp_path / "ledger.sqlite", incarnation="test", exclusive=True) as ledger:
+        assert (ledger.counts().instances, ledger.counts().jobs_left, ledger.counts().open_studies) == (5, 5, 0)
+        keys = [view.key for view in ledger.outcomes()]
+    assert all((tmp_path / "spool" / key).is_file() for key in keys)
