@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from cxrnode.domain.access import Transport, incomplete_tls, unsafe_destination, unsafe_listener, unsafe_page
@@ -67,8 +76,20 @@ Seconds = Annotated[float, Field(gt=0)]
 Network = IPv4Network | IPv6Network
 
 
+_LARGEST = 1e9
+"""Of any unit: thirty years of seconds, and what a lock, a date and a column of the ledger can still take."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _is_of_use(cls, value: object) -> object:
+        # TOML has inf and nan, and whole numbers without end.
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            raise ValueError(f"no number of more than {_LARGEST:.0f} is of any use")
+        return value
 
 
 class NodeSettings(_Section):
@@ -399,7 +420,7 @@ def _is_known(variable: str) -> bool:
 def load(**overrides: object) -> Settings:
     """Read and check everything. Raises SettingsInvalid that lists every problem with its place."""
     file = settings_file()
-    if file and not file.is_file():
+    if file and not os.path.isfile(file):  # noqa: PTH113 - Path's own raises for a name that no file can have
         raise SettingsInvalid("the settings file does not exist", subject=str(file), hint="check CXRNODE_CONFIG")
     strangers = sorted(name for name in os.environ if name.startswith("CXRNODE_") and not _is_known(name))
     if strangers:
@@ -414,3 +435,9 @@ def load(**overrides: object) -> Settings:
         raise SettingsInvalid("\n  ".join(["", *lines]), subject=str(file or "environment"), hint=hint) from error
     except ValueError as error:
         raise SettingsInvalid(str(error), subject=str(file or "environment"), hint="the file is no TOML") from error
+    except RecursionError as error:
+        hint = "no setting is nested like this"
+        raise SettingsInvalid("brackets without end", subject=str(file or "environment"), hint=hint) from error
+    except OSError as error:
+        happened, hint = f"the file cannot be read: errno {error.errno}", "the service's user must be able to read it"
+        raise SettingsInvalid(happened, subject=str(file or "environment"), hint=hint) from error
