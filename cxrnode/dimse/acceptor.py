@@ -280,7 +280,11 @@ def _run(run: Callable[[], None], house: House, visit: Visit, association: Assoc
     assert isinstance(provider, SpoolingProvider)  # set when the association was made
     try:
         run()
+    except Exception as error:  # noqa: BLE001 - the edge: the last act of the association's thread
+        visit.blame(BROKE, error)
     finally:
+        # Whatever ended it: the thread that reads ends with its connection.
+        cut(visit.connection)
         provider.remove_parts()
         house.left(visit, association)
 
