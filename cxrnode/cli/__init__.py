@@ -26,6 +26,7 @@ def main() -> None:
         jobs,
         measuring,
         operator,
+        spool,
         training,
     )
 

@@ -134,8 +134,9 @@ class Sender:
             with line:
                 line.end()
 
-    def _line(self, destination: Destination) -> _Line:
-        address = Address(
+    def address_of(self, destination: Destination) -> Address:
+        """Give where a destination is, as we call it. NeedsOperator where it wants TLS and there is none."""
+        return Address(
             host=destination.host,
             port=destination.port,
             called=destination.ae_title,
@@ -143,6 +144,9 @@ class Sender:
             tls=self._tls_for(destination),
             certificate_name=destination.certificate_name,
         )
+
+    def _line(self, destination: Destination) -> _Line:
+        address = self.address_of(destination)
         with self._lock:
             return self._lines.setdefault(address, _Line(address, self._open, self._waits))
 

@@ -14,6 +14,7 @@ from cxrnode.domain.retention import Holding, What
 from cxrnode.ledger import holding, reconciling, retaining
 from cxrnode.ledger.database import Database
 from cxrnode.ledger.reconciling import KeptInstance, KeptObject, SentObject
+from cxrnode.ledger.schema import evidence, instances
 
 _PAGE = 500
 
@@ -91,16 +92,21 @@ class Inventory:
         with self._database.reading() as connection:
             return reconciling.evidence_after(connection, row)
 
-    def studies_at(self, destination: str) -> Iterator[str]:
-        """Walk over the studies of which a destination took something."""
+    def is_swept(self, what: What, row: int) -> bool:
+        """Tell whether bytes were swept by now."""
+        with self._database.reading() as connection:
+            return reconciling.is_swept(connection, instances if what is What.SOURCE else evidence, row)
+
+    def studies(self) -> Iterator[str]:
+        """Walk over all studies."""
         last = ""
-        while page := self._studies_after(destination, last):
+        while page := self._studies_after(last):
             yield from page
             last = page[-1]
 
-    def _studies_after(self, destination: str, study: str) -> Sequence[str]:
+    def _studies_after(self, study: str) -> Sequence[str]:
         with self._database.reading() as connection:
-            return reconciling.studies_at(connection, destination, study)
+            return reconciling.studies_after(connection, study)
 
     def sent_to(self, destination: str, study: str) -> Sequence[SentObject]:
         """Give what of a study a destination took."""

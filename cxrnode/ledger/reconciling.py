@@ -116,17 +116,15 @@ def evidence_after(connection: sa.Connection, row: int) -> list[KeptObject]:
     ]
 
 
-def studies_at(connection: sa.Connection, destination: str, after: str) -> list[str]:
-    """Give the next page of studies of which a destination took something."""
-    page = (
-        sa.select(evidence.c.study_uid)
-        .join(deliveries, deliveries.c.evidence_id == evidence.c.id)
-        .where(evidence.c.study_uid > after, deliveries.c.destination == destination, _is_there())
-        .distinct()
-        .order_by(evidence.c.study_uid)
-        .limit(PAGE)
-    )
+def studies_after(connection: sa.Connection, after: str) -> list[str]:
+    """Give the next page of studies."""
+    page = sa.select(studies.c.study_uid).where(studies.c.study_uid > after).order_by(studies.c.study_uid).limit(PAGE)
     return list(connection.execute(page).scalars())
+
+
+def is_swept(connection: sa.Connection, table: sa.Table, row: int) -> bool:
+    """Tell whether the bytes of a row were swept by now."""
+    return connection.execute(sa.select(table.c.swept_at).where(table.c.id == row)).scalar() is not None
 
 
 def sent_to(connection: sa.Connection, destination: str, study: str) -> list[SentObject]:
@@ -156,9 +154,3 @@ def unknown_evidence(connection: sa.Connection, uids: Collection[str]) -> list[s
         ).scalars()
     )
     return [uid for uid in uids if uid not in known]
-
-
-def unknown_evidence_keys(connection: sa.Connection, keys: Collection[str]) -> list[str]:
-    """Give those of the keys of kept evidence that have no row, by the UIDs that they are named by."""
-    of = {key.rsplit("/", 1)[-1].removesuffix(".dcm"): key for key in keys}
-    return [of[uid] for uid in unknown_evidence(connection, list(of))]

@@ -12,7 +12,7 @@ from threading import Condition
 
 from cxrnode.domain.identity import InstanceUID
 from cxrnode.domain.selection import is_candidate
-from cxrnode.domain.study import Arrival, Recorded
+from cxrnode.domain.study import Arrival, Description, Recorded
 from cxrnode.errors import Fatal
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell, unexpected
@@ -119,5 +119,13 @@ class Adopting:
             self._clock.now(),
             candidate=not description.unreadable and is_candidate(description.facts),
         )
+        if recorded is Recorded.DUPLICATE and not self._is_here(description):
+            # It came again in place of bytes that were swept, and the node was killed before it recorded that.
+            self._ledger.restore(description, key, self._clock.now())
+            recorded = Recorded.RESTORED
         if recorded is not Recorded.DUPLICATE:
             tell(Event.INSTANCE_ADOPTED, instance=description.sop_instance_uid)
+
+    def _is_here(self, description: Description) -> bool:
+        kept = self._ledger.kept_key(description)
+        return kept is not None and self._archive.path(kept).is_file()

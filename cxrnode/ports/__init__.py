@@ -342,8 +342,7 @@ class Composer(Protocol):
     ) -> Draft:
         """Give the note that rejects these objects of the study of `source`, which is kept at `path`.
 
-        `files`: the objects by their UIDs, where their bytes are or were, those of pages in any case; `because` is a key
-        of RETRACTIONS.
+        `files`: the objects by their UIDs; those but pages may have been swept. `because` is a key of RETRACTIONS.
         """
         ...
 
