@@ -1,13 +1,14 @@
 """What a process that handles patients' data does not leave lying about.
 
-Hides umask, core files and the bits of a folder's mode. Promises that what the process writes can be read by its user
-alone, and that a crash leaves no picture of its memory, whoever collects such pictures on this machine.
+Hides umask, core files, the bits of a folder's mode and where the log's salt lies. Promises that what the process
+writes can be read by its user alone, and that a crash leaves no picture of its memory, whoever collects such pictures.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -42,3 +43,19 @@ def demand_private(folder: Path) -> str:
         raise Fatal(happened, operation="use the state folder", subject=str(folder), hint=HINT)
     open_to_others = mode & (stat.S_IRWXG | stat.S_IRWXO)
     return f"other users of this machine may enter it (mode {mode:04o})" if open_to_others else ""
+
+
+def salt_in(folder: Path) -> bytes:
+    """Give the salt that is kept in a folder, drawn the first time: what a log calls a study it calls so for ever."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = folder / "log-salt"
+    if not kept.is_file():
+        drawn = folder / f"log-salt.{os.getpid()}"
+        with os.fdopen(os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster, and its salt is the one
+            kept.hardlink_to(drawn)
+        drawn.unlink()
+    return kept.read_bytes()

@@ -76,10 +76,10 @@ class Event(StrEnum):
 
 FIELDS = frozenset(
     {
-        "aet", "address", "association", "attempt", "batch", "bytes", "calling_ae", "called_ae", "certificate", "code", "count",
-        "destination", "device", "due_in", "error", "evidence", "failed", "hint", "images", "incarnation", "instance",
-        "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded", "running", "seconds", "sop_class",
-        "status", "study", "transaction", "transfer_syntax", "version", "where",
+        "address", "aet", "association", "attempt", "batch", "bytes", "called_ae", "calling_ae", "certificate",
+        "code", "count", "destination", "device", "due_in", "error", "evidence", "failed", "hint", "images",
+        "incarnation", "instance", "job", "line", "logger", "model", "operation", "pid", "port", "reason", "recorded",
+        "running", "seconds", "sop_class", "status", "study", "transaction", "transfer_syntax", "version", "where",
     }
 )  # fmt: skip
 

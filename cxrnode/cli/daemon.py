@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,8 @@ def serve() -> None:
     telemetry.start_logging(in_force.log.level)
     telemetry.guard_tracebacks()
     seen = discretion.demand_private(in_force.node.state_dir)
+    if in_force.log.uids == "hashed":
+        telemetry.hash_uids(discretion.salt_in(in_force.node.state_dir))
     if seen:
         telemetry.tell(telemetry.Event.FOLDER_OPEN, logging.WARNING, reason=seen, hint=discretion.HINT)
     node = Node(in_force)
@@ -58,12 +60,26 @@ def _leave(error: BaseException | None) -> None:
 
 
 @app.command()
-def check(json: Json = False) -> None:
+def check(
+    reconcile: Annotated[
+        bool,
+        typer.Option("--reconcile", help="Hold ledger, spool and destinations against each other instead."),
+    ] = False,
+    read_bytes: Annotated[
+        bool, typer.Option("--bytes", help="With --reconcile: read every file and hold it against its digest.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check settings, ledger, disk, model digests and each destination: does it answer, and what would it be sent?
 
     Exit code 1 if anything is wrong.
     """
     from cxrnode.check import run_checks
+    from cxrnode.cli.reconciling import reconcile as hold_against_each_other
+
+    if reconcile:
+        hold_against_each_other(read_bytes=read_bytes, json=json)
+        return
 
     results = run_checks(settings())
     if json:

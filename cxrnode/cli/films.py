@@ -35,12 +35,14 @@ def replay(
     """Run the same line over files. A run that was stopped goes on where it was."""
     from cxrnode import discretion, telemetry
     from cxrnode.cli.bar import progress_bar
-    from cxrnode.replay import Replay
+    from cxrnode.replay import WORK, Replay
 
     discretion.keep_to_itself()
     in_force = _with_models(settings(), models, withheld=withheld)
     telemetry.start_logging("WARNING" if in_force.log.level == "INFO" else in_force.log.level)
     telemetry.guard_tracebacks()
+    if in_force.log.uids == "hashed":
+        telemetry.hash_uids(discretion.salt_in(out / WORK))
     run = Replay(in_force, sources, out, destinations=to or (), objects=_kinds(objects), overlays=overlays)
     try:
         with progress_bar(silent=json) as report:

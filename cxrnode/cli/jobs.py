@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, say_table
-from cxrnode.cli.operator import opened_ledger
+from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.cli.operator import audited, opened_ledger
 from cxrnode.domain.reasons import OPERATORS_RETRACTIONS
 from cxrnode.errors import NeedsOperator
 
 if TYPE_CHECKING:
+    from cxrnode.audit.events import Subject
+    from cxrnode.ledger import SqliteLedger
     from cxrnode.ledger.views import EvidenceView, JobDetails, JobView, MemberView
     from cxrnode.ports import StatedEvidence
 
@@ -32,6 +34,9 @@ def list_jobs(
     study: Annotated[str | None, typer.Option(help="Study Instance UID.")] = None,
     accession: Annotated[str | None, typer.Option(help="Accession number.")] = None,
     patient: Annotated[str | None, typer.Option(help="Patient id.")] = None,
+    hashed: Annotated[
+        str | None, typer.Option("--hash", help="What the log calls a study or an object of it.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
     json: Json = False,
 ) -> None:
@@ -40,14 +45,20 @@ def list_jobs(
     from cxrnode.domain.job import JobState
 
     with opened_ledger() as ledger:
-        found = ledger.find_jobs(
-            state=_named(JobState, state),
-            delivery=_named(DeliveryState, delivery),
-            study=study,
-            accession=accession,
-            patient_id=patient,
-            limit=limit,
-        )
+        found = [
+            job
+            for one in ([study] if hashed is None else _studies_called(ledger, hashed))
+            for job in ledger.find_jobs(
+                state=_named(JobState, state),
+                delivery=_named(DeliveryState, delivery),
+                study=one,
+                accession=accession,
+                patient_id=patient,
+                limit=limit,
+            )
+        ]
+    with audited() as trail:
+        trail.commanded(f"jobs list, {len(found)} jobs shown")
     if json:
         say_json([asdict(job) for job in found])
         return
@@ -56,6 +67,20 @@ def list_jobs(
         for j in found
     ]
     say_table("Jobs", ("job", "state", "attempt", "patient id", "accession", "study", "remark"), rows)
+
+
+def _studies_called(ledger: SqliteLedger, hashed: str) -> Sequence[str]:
+    """Give the studies that a log with `log.uids = "hashed"` means. NeedsOperator where there is none."""
+    from cxrnode.discretion import salt_in
+    from cxrnode.telemetry import hash_of
+
+    salt, wanted = salt_in(settings().node.state_dir), hashed.removeprefix("#").lower()
+    found = ledger.studies_named(lambda uid: hash_of(uid, salt).removeprefix("#") == wanted)
+    if not found:
+        raise NeedsOperator(
+            "no study here is called so", subject=hashed, hint="16 digits, as the log writes them"
+        )
+    return found
 
 
 def _remark(job: JobView) -> str:
@@ -80,10 +105,24 @@ def show(number: Annotated[int, typer.Argument(help="The job's number.")], json:
     """Show one job: what was said of each image, each object, and each delivery."""
     with opened_ledger() as ledger:
         details = ledger.job_details(number)
+    with audited() as trail:
+        trail.looked_at(_subject(details.job), f"jobs show {number}")
     if json:
         say_json(asdict(details))
     else:
         _say_details(details)
+
+
+def _subject(job: JobView) -> Subject:
+    from cxrnode.audit.events import Subject
+
+    patient = job.patient
+    return Subject(
+        study_uid=job.study_uid,
+        patient_id=patient.patient_id,
+        patient_name=patient.name,
+        accession=patient.accession_number,
+    )
 
 
 def _say_details(details: JobDetails) -> None:
@@ -149,7 +188,10 @@ def retry(number: Annotated[int, typer.Argument(help="The job's number.")]) -> N
     Of a retracted job the results are stated again, by a new job.
     """
     with opened_ledger() as ledger:
+        subject = _subject(ledger.job_details(number).job)
         scheduled = ledger.requeue_job(number, datetime.now(UTC))
+    with audited() as trail:
+        trail.changed(subject, f"jobs retry {number}")
     again = f"job {number} is scheduled again"
     say(again if scheduled == number else f"job {scheduled} is scheduled: it states again what job {number} said")
 
@@ -177,7 +219,10 @@ def retract(
         _say_what_goes(number, ledger.to_retract(number))
         if not yes:
             typer.confirm("take this back?", abort=True)
+        subject = _subject(ledger.job_details(number).job)
         retraction = ledger.schedule_retraction(number, because, datetime.now(UTC))
+    with audited() as trail:
+        trail.changed(subject, f"jobs retract {number} --because {because}")
     say(f"job {retraction} is scheduled: it tells every destination that the results of job {number} were taken back")
 
 

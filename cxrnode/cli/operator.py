@@ -12,6 +12,7 @@ from cxrnode.cli.app import Json, app, say, say_json, settings
 from cxrnode.errors import NeedsOperator, SettingsInvalid
 
 if TYPE_CHECKING:
+    from cxrnode.audit import AuditTrail
     from cxrnode.ledger import SqliteLedger
     from cxrnode.ledger.views import Counts
 
@@ -29,19 +30,34 @@ def opened_ledger() -> Iterator[SqliteLedger]:
         yield ledger
 
 
+@contextmanager
+def audited() -> Iterator[AuditTrail]:
+    """Open the audit trail beside the node, to tell what an operator did."""
+    from cxrnode.node import audit_of
+
+    trail = audit_of(settings())
+    try:
+        yield trail
+    finally:
+        trail.close()
+
+
 @app.command()
 def status(json: Json = False) -> None:
     """Show at a glance what came in, what waits, what went out, and what needs an operator."""
-    from cxrnode.ledger.database import is_held
+    from cxrnode.ledger.lock import holder_of, is_held
     from cxrnode.node import LEDGER_FILE
 
     with opened_ledger() as ledger:
         counts, paused = ledger.counts(), ledger.paused()
-    running = is_held(settings().node.state_dir / LEDGER_FILE)
+    path = settings().node.state_dir / LEDGER_FILE
+    running, holder = is_held(path), holder_of(path)
     if json:
-        say_json({**asdict(counts), "paused": paused, "running": running})
+        held_by = asdict(holder) if holder else None
+        say_json({**asdict(counts), "paused": paused, "running": running, "holder": held_by})
         return
-    say("node: running" if running else "node: NOT RUNNING (`cxrnode serve`)")
+    who = f" ({holder})" if holder else ""
+    say(f"node: running{who}" if running else "node: NOT RUNNING (`cxrnode serve`)")
     say("PAUSED: instances are received and kept, no job runs (`cxrnode resume`)" if paused else "running jobs: yes")
     say(f"instances: {counts.instances}, the last {_ago(counts.last_received_at)}")
     say(f"studies: {_listed(counts.studies_by_state)}")
@@ -88,6 +104,8 @@ def pause() -> None:
     """Receive and keep, but run no job until `resume`."""
     with opened_ledger() as ledger:
         ledger.set_paused(True, datetime.now(UTC))
+    with audited() as trail:
+        trail.commanded("pause")
     say("paused: instances are received and kept, no job runs")
 
 
@@ -96,4 +114,6 @@ def resume() -> None:
     """Run jobs again."""
     with opened_ledger() as ledger:
         ledger.set_paused(False, datetime.now(UTC))
+    with audited() as trail:
+        trail.commanded("resume")
     say("jobs run again")

@@ -6,7 +6,7 @@ transaction, committed to disk when it returns; threads may share one ledger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from cxrnode.ledger import (
     counting,
     holding,
     jobs,
+    naming,
     operating,
     queries,
     quiet,
@@ -35,6 +36,7 @@ from cxrnode.ledger import (
     sending,
 )
 from cxrnode.ledger.database import Database
+from cxrnode.ledger.lock import Holder
 from cxrnode.ledger.inventory import Inventory
 from cxrnode.ledger.quiet import Place
 from cxrnode.ledger.turns import Turns
@@ -53,14 +55,14 @@ class SqliteLedger:
         self._turns = Turns()
 
     @classmethod
-    def open(cls, path: Path, *, incarnation: str, exclusive: bool) -> Self:
-        """Open the ledger at `path`.
+    def open(cls, path: Path, *, incarnation: str, exclusive: bool, holder: Holder | None = None) -> Self:
+        """Open the ledger at `path`; `holder` is who a second node is told holds it.
 
         Exclusive (serve, replay): makes and migrates it, and holds `<path>.lock`, which proves the leases of every
         other incarnation dead. Not exclusive (status, jobs, pause): works beside a running node.
         Raises AlreadyRunning, LedgerDamaged, or Fatal where another version wrote it or there is none.
         """
-        return cls(Database.open(path, exclusive=exclusive), incarnation=incarnation, exclusive=exclusive)
+        return cls(Database.open(path, exclusive=exclusive, holder=holder), incarnation=incarnation, exclusive=exclusive)
 
     def shut(self) -> None:
         """Close the file and release the lock (`close` is the verb that closes a study)."""
@@ -294,6 +296,11 @@ class SqliteLedger:
                 patient_id=patient_id,
                 limit=limit,
             )
+
+    def studies_named(self, matches: Callable[[str], bool]) -> Sequence[str]:
+        """Give the studies whose UID, or that of one of their objects, `matches`; it looks at every one."""
+        with self._database.reading() as connection:
+            return naming.studies_named(connection, matches)
 
     def job_details(self, job: int) -> JobDetails:
         """Give all about one job. NeedsOperator where there is none of that number."""

@@ -74,3 +74,11 @@ def test_a_state_folder_that_others_may_enter_is_said(tmp_path: Path, mode: int,
 def test_a_state_folder_that_is_not_there_is_private(tmp_path: Path) -> None:
     """The node makes it so."""
     assert discretion.demand_private(tmp_path / "none") == ""
+
+
+def test_the_salt_of_the_log_is_drawn_once_and_kept_for_the_user_alone(tmp_path: Path) -> None:
+    """A restart must not rename every study; two nodes must not share names."""
+    salt = discretion.salt_in(tmp_path / "one")
+    assert discretion.salt_in(tmp_path / "one") == salt != discretion.salt_in(tmp_path / "two")
+    (kept,) = (tmp_path / "one").iterdir()
+    assert len(salt) == 32 and kept.stat().st_mode & 0o777 == 0o600

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cxrnode import telemetry
 from cxrnode.telemetry import Event, start_logging, tell, unexpected, where
 
 
@@ -116,3 +117,20 @@ def test_a_traceback_that_nobody_foresaw_names_no_patient() -> None:
         ("unexpected", "process", "ValueError"),
     ]
     assert "Sentinel" not in fallen.stderr
+
+
+def test_uids_that_name_a_study_are_hashed_where_that_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same study is called the same, another otherwise, classes stay; what is no UID is not even hashed."""
+    monkeypatch.setattr(telemetry, "_SALT", b"")
+    start_logging("INFO")
+    telemetry.hash_uids(b"salt")
+    for study in ("1.2.3", "1.2.3", "1.2.4", "Doe^Jane"):
+        tell(Event.JOB_CLAIMED, study=study, sop_class="1.2.840", instance="1.2.5", evidence="1.2.6")
+    first, again, other, name = _lines(capsys)
+    assert first["study"] == again["study"] != other["study"]
+    assert first["study"] == telemetry.hash_of("1.2.3", b"salt") != telemetry.hash_of("1.2.3", b"other")
+    assert len(first["study"]) == 17 and first["study"][0] == first["instance"][0] == first["evidence"][0] == "#"
+    assert first["sop_class"] == "1.2.840"
+    assert name["study"] == "no UID"
