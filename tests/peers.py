@@ -97,11 +97,11 @@ class Orthanc:
         except ValueError:
             return content
 
-    def knows(self, ae_title: str, port: int) -> None:
-        """Register an AE on loopback, which may ask for storage commitment and gets its reports."""
+    def knows(self, ae_title: str, port: int, **more: object) -> None:
+        """Register an AE on loopback, which may ask for storage commitment and gets its reports; `more` settings."""
         allowed = ("Echo", "Store", "Find", "Move", "Get", "StorageCommitment", "NAction", "NEventReport")
         modality = {"AET": ae_title, "Host": LOOPBACK, "Port": port, "Manufacturer": "Generic"}
-        modality |= {f"Allow{service}": True for service in allowed}
+        modality |= {f"Allow{service}": True for service in allowed} | more
         self.ask(f"/modalities/{ae_title.lower()}", modality, "PUT")
 
     def instances(self) -> dict[str, str]:

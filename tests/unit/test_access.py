@@ -56,7 +56,7 @@ def test_anything_else_may_be_another_machine(host: str):
     assert "node.host" in refusal(node={"host": host})
 
 
-@pytest.mark.parametrize(("transport", "lists"), itertools.product(Transport, LISTS))
+@pytest.mark.parametrize(("transport", "lists"), [*itertools.product(Transport, LISTS)])
 def test_an_open_port_needs_a_transport_and_a_list_or_the_words_for_it(transport: Transport, lists: dict[str, Any]):
     """Deny by default: every combination of transport and lists on an address that others reach."""
     said = refusal(node={"host": "0.0.0.0"}, listener={"transport": transport, **lists}, tls=FILES)
