@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from cxrnode import __version__
 from cxrnode.archive import ReferenceArchive, SpoolArchive
-from cxrnode.audit import AuditedPeer, AuditTrail, Carrier, Collector
+from cxrnode.audit import AuditedPeer, AuditedSpool, AuditTrail, Carrier, Collector
 from cxrnode.dimse.certificates import Files
 from cxrnode.dimse.commitment import CommitmentReport
 from cxrnode.dimse.contexts import SOURCE_CLASSES
@@ -35,6 +35,7 @@ from cxrnode.inference.bundle import verify
 from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.inference.shelf import enabled_by_default, folders_of
 from cxrnode.ledger import SqliteLedger
+from cxrnode.ledger.lock import Holder
 from cxrnode.pipeline import Line, Plan
 from cxrnode.pipeline.retaining import Retaining
 from cxrnode.pipeline.running import Seen
@@ -101,7 +102,12 @@ class Engine:
         self.predictor = _predictor(settings)
         self.sender = Sender(ae_title=settings.node.ae_title, report=self.take_report, tls=self.tls)
         self.ledger = SqliteLedger.open(
-            settings.node.state_dir / LEDGER_FILE, incarnation=self.incarnation, exclusive=True
+            settings.node.state_dir / LEDGER_FILE,
+            incarnation=self.incarnation,
+            exclusive=True,
+            holder=Holder.here(
+                ae_title=settings.node.ae_title, port=settings.node.port if has_door else 0, now=SystemClock().now()
+            ),
         )
         self.audit = audit_of(settings, collector=_collector(settings, self.tls))
         self.line = Line(
@@ -117,7 +123,7 @@ class Engine:
             seen=seen,
             received=self.audit.took if has_door else None,
         )
-        self.retaining = retaining_of(settings, archive, self.ledger, self.sender)
+        self.retaining = retaining_of(settings, archive, self.ledger, self.sender, self.audit)
         self.bells = Bells(self._bells(), self._on_fatal)
 
     def take_report(self, report: CommitmentReport) -> bool:
@@ -287,7 +293,13 @@ def spool_of(settings: Settings) -> SpoolArchive:
 
 
 def retaining_of(
-    settings: Settings, archive: SpoolArchive | ReferenceArchive, ledger: SqliteLedger, keeper: Sender
+    settings: Settings,
+    archive: SpoolArchive | ReferenceArchive,
+    ledger: SqliteLedger,
+    keeper: Sender,
+    audit: AuditTrail,
+    *,
+    by_operator: bool = False,
 ) -> Retaining | None:
     """Give what looks after the room on the disk; None for a replay, whose files stay."""
     if not isinstance(archive, SpoolArchive):
@@ -295,7 +307,7 @@ def retaining_of(
     return Retaining(
         rules=settings.retention.rules(),
         destinations=tuple(destination.destination() for destination in settings.destinations),
-        spool=archive,
+        spool=AuditedSpool(archive, archive.path, audit, by_operator=by_operator),
         inventory=ledger.inventory,
         keeper=keeper,
         clock=SystemClock(),

@@ -1,6 +1,6 @@
 """One SQLite file: how it is opened, locked, migrated and written to.
 
-Hides the pragmas, the lock file, Alembic and SQLAlchemy's exceptions. Promises that a write transaction begins with
+Hides the pragmas, Alembic and SQLAlchemy's exceptions. Promises that a write transaction begins with
 BEGIN IMMEDIATE (a read that turns into a write would fail at once, whatever the busy timeout), that what is committed
 is on disk (WAL with synchronous=FULL), that the file is readable by its owner only, and that what SQLite raises
 leaves here as an error of ours.
@@ -9,7 +9,6 @@ leaves here as an error of ours.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sqlite3
 import threading
@@ -21,7 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from cxrnode.errors import AlreadyRunning, CxrnodeError, Fatal, LedgerDamaged, OutOfSpace, Retryable
+from cxrnode.errors import CxrnodeError, Fatal, LedgerDamaged, OutOfSpace, Retryable
+from cxrnode.ledger.lock import Holder, hold
 from cxrnode.ledger.schema import VERSION
 
 BUSY_MILLISECONDS = 30_000
@@ -47,14 +47,15 @@ class Database:
         self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
 
     @classmethod
-    def open(cls, path: Path, *, exclusive: bool) -> Database:
+    def open(cls, path: Path, *, exclusive: bool, holder: Holder | None = None) -> Database:
         """Open `path`; where `exclusive`, lock it, make it if it is missing, and bring it to this version's schema.
 
+        `holder` is who a second process is told holds it.
         Raises AlreadyRunning, LedgerDamaged, or Fatal where the schema is not this version's.
         """
         if not exclusive:
             _require(path)
-        database = cls(path, _locked(path) if exclusive else None)
+        database = cls(path, _locked(path, holder) if exclusive else None)
         try:
             database._settle_version(may_migrate=exclusive)
         except BaseException:
@@ -121,7 +122,6 @@ _NEWER = "see 'Going back to an older version' in docs/operations.md"
 DAMAGED = "see 'The ledger is damaged' in docs/operations.md"
 _FOLDER = "see 'The state folder cannot be used' in docs/operations.md"
 _MIGRATION = "see 'The ledger cannot be migrated' in docs/operations.md"
-_RUNNING = "see 'Another node holds the state folder' in docs/operations.md"
 
 
 def _engine(path: Path) -> sa.Engine:
@@ -141,34 +141,15 @@ def _engine(path: Path) -> sa.Engine:
     return engine
 
 
-def is_held(path: Path) -> bool:
-    """Tell whether a node holds the ledger at `path` right now."""
-    try:
-        with Path(f"{path}.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _locked(path: Path) -> int:
-    """Hold `<path>.lock` (flock, so that it dies with the process) and make the file for its owner only.
-
-    Raises AlreadyRunning, or Fatal where the folder cannot be used.
-    """
+def _locked(path: Path, holder: Holder | None) -> int:
+    """Hold the lock and make the file for its owner only. AlreadyRunning, or Fatal where the folder cannot be used."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = hold(path, holder)
         if not path.exists():
             # Never open a file that SQLite may have open: closing it would drop this process's POSIX locks on it.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise AlreadyRunning(operation="open the ledger", subject=path.name, hint=_RUNNING) from error
     except OSError as error:
         happened = f"its folder cannot be used ({errno.errorcode.get(error.errno or 0, 'no reason given')})"
         raise Fatal(happened, operation="open the ledger", subject=path.name, hint=_FOLDER) from error

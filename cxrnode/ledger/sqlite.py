@@ -36,8 +36,8 @@ from cxrnode.ledger import (
     sending,
 )
 from cxrnode.ledger.database import Database
-from cxrnode.ledger.lock import Holder
 from cxrnode.ledger.inventory import Inventory
+from cxrnode.ledger.lock import Holder
 from cxrnode.ledger.quiet import Place
 from cxrnode.ledger.turns import Turns
 from cxrnode.ledger.views import Counts, EvidenceView, InstanceView, JobDetails, JobView
@@ -62,7 +62,8 @@ class SqliteLedger:
         other incarnation dead. Not exclusive (status, jobs, pause): works beside a running node.
         Raises AlreadyRunning, LedgerDamaged, or Fatal where another version wrote it or there is none.
         """
-        return cls(Database.open(path, exclusive=exclusive, holder=holder), incarnation=incarnation, exclusive=exclusive)
+        database = Database.open(path, exclusive=exclusive, holder=holder)
+        return cls(database, incarnation=incarnation, exclusive=exclusive)
 
     def shut(self) -> None:
         """Close the file and release the lock (`close` is the verb that closes a study)."""
