@@ -6,7 +6,8 @@ patients on purpose, go to the audit's own files and to the collector of the set
 """
 
 from cxrnode.audit.peer import AuditedPeer
+from cxrnode.audit.sweeping import AuditedSpool
 from cxrnode.audit.syslog import Carrier, Collector
 from cxrnode.audit.trail import AuditTrail
 
-__all__ = ["AuditTrail", "AuditedPeer", "Carrier", "Collector"]
+__all__ = ["AuditTrail", "AuditedPeer", "AuditedSpool", "Carrier", "Collector"]

@@ -34,9 +34,7 @@ def list_jobs(
     study: Annotated[str | None, typer.Option(help="Study Instance UID.")] = None,
     accession: Annotated[str | None, typer.Option(help="Accession number.")] = None,
     patient: Annotated[str | None, typer.Option(help="Patient id.")] = None,
-    hashed: Annotated[
-        str | None, typer.Option("--hash", help="What the log calls a study or an object of it.")
-    ] = None,
+    hashed: Annotated[str | None, typer.Option("--hash", help="What the log calls a study or an object of it.")] = None,
     limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
     json: Json = False,
 ) -> None:
@@ -77,9 +75,7 @@ def _studies_called(ledger: SqliteLedger, hashed: str) -> Sequence[str]:
     salt, wanted = salt_in(settings().node.state_dir), hashed.removeprefix("#").lower()
     found = ledger.studies_named(lambda uid: hash_of(uid, salt).removeprefix("#") == wanted)
     if not found:
-        raise NeedsOperator(
-            "no study here is called so", subject=hashed, hint="16 digits, as the log writes them"
-        )
+        raise NeedsOperator("no study here is called so", subject=hashed, hint="16 digits, as the log writes them")
     return found
 
 

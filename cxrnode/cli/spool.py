@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
-from cxrnode.cli.operator import opened_ledger
+from cxrnode.cli.operator import audited, opened_ledger
 from cxrnode.errors import NeedsOperator
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def _retaining() -> Iterator[Retaining]:
     in_force = settings()
     # Nobody is asked to commit from here: the reports come to the node.
     nobody = Sender(ae_title=in_force.node.ae_title, report=lambda report: False)
-    with opened_ledger() as ledger:
-        retaining = retaining_of(in_force, spool_of(in_force), ledger, nobody)
+    with opened_ledger() as ledger, audited() as trail:
+        retaining = retaining_of(in_force, spool_of(in_force), ledger, nobody, trail, by_operator=True)
         assert retaining is not None  # a node's spool
         yield retaining
 
@@ -91,6 +91,8 @@ def sweep(
         if dry_run or (survey.going.count and not yes and not typer.confirm(_question(survey.going))):
             return
         swept = retaining.sweep()
+    with audited() as trail:
+        trail.commanded(f"spool sweep, {swept.count} files deleted")
     if json:
         say_json({"swept": swept.count, "bytes": swept.bytes})
     else:
@@ -121,4 +123,6 @@ def backup(
         ledger.inventory.backup(part)
         copied = copy_all(chain(kept.finished(), kept.finished_evidence()), kept.root, to)
         finish(part, LEDGER_FILE)
+    with audited() as trail:
+        trail.commanded("spool backup")
     say(f"{copied.files} files copied, {_megabytes(copied.bytes)} MB; {copied.there} were there already")
