@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxrnode import __version__
-from cxrnode.conformance import concepts, content, network, parameters
+from cxrnode.conformance import concepts, content, network, parameters, security
 from cxrnode.conformance.attributes import Row, rows_of, shared, without
 from cxrnode.conformance.markdown import block, literal, table
 from cxrnode.conformance.samples import Samples, compose
@@ -63,6 +63,7 @@ def _of_the_network() -> dict[str, str]:
         "rejected": network.rejected(),
         "given": network.given(),
         "reports": network.reports(),
+        "transport": security.transport(),
     }
 
 

@@ -21,10 +21,18 @@ MEANT: Mapping[str, str] = {
     "node.timezone_offset": "Timezone Offset From UTC for sources that state none",
     "listener.calling_ae_titles": "who may call; empty: everybody",
     "listener.addresses": "addresses or networks that may connect; empty: all",
+    "listener.anyone": "whether the port may be open to other machines with neither list",
+    "listener.transport": "`local` (in the clear, loopback only), `tls` (8.4) or `plain` (in the clear)",
+    "listener.client_certificates": "`required`, or `ignored`: who calls under TLS need not show one",
     "listener.other_storage_classes": "further SOP classes to receive; they are never analysed",
     "listener.maximum_associations": "associations at once",
     "listener.idle_seconds": "wait for a peer that says nothing",
     "listener.free_space_floor_mb": "free space below which C-STORE is answered 0xA700",
+    "tls.certificate": "the node's certificate, as server and as client; PEM",
+    "tls.key": "its private key",
+    "tls.authorities": "the certificates of the authorities that count, and no others",
+    "tls.handshake_seconds": "wait for a peer's TLS handshake, as a whole",
+    "tls.warn_days": "days before a certificate ends from which that is said",
     "studies.quiet_seconds": "wait for further images of a study, once no open association has sent it",
     "models.folder": "where the models are",
     "models.enabled": "which models run; by default those whose cards say so",
@@ -40,6 +48,8 @@ MEANT: Mapping[str, str] = {
     "destinations.ae_title": "its AE title",
     "destinations.host": "its address",
     "destinations.port": "its port",
+    "destinations.transport": "`local` (in the clear, loopback only), `tls` (8.4) or `plain` (in the clear)",
+    "destinations.certificate_name": "the name that its certificate is for; empty: its host; `*`: any",
     "destinations.commitment": "`required`, `if_offered` or `none`",
     "destinations.geometry": "`viewer` or `strict`: whether a segmentation has plane groups (A.D)",
     "destinations.not_analysed": "whether it gets a report that only says why nothing was analysed",
@@ -57,7 +67,7 @@ MEANT: Mapping[str, str] = {
 
 def general() -> str:
     """Give the settings of the node itself."""
-    return _table("node", "listener", "studies", "models", "line")
+    return _table("node", "listener", "tls", "studies", "models", "line")
 
 
 def destinations() -> str:

@@ -132,7 +132,8 @@ class Handler(RequestHandler):
             super().handle()
         except TlsFailed as failed:
             house.places.leave(visit)
-            house.insecure(visit.address, str(failed))
+            if str(failed):
+                house.insecure(visit.address, str(failed))
         except BaseException:
             house.places.leave(visit)
             raise

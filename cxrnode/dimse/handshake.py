@@ -73,7 +73,7 @@ _FAILED = {
 
 
 class TlsFailed(Exception):
-    """There was no TLS. The text says why and what to do."""
+    """There was no TLS. The text says why and what to do; none where the peer left without a word (a health check)."""
 
 
 def is_record(start: bytes | bytearray) -> bool:
@@ -151,7 +151,7 @@ class Handshakes:
         except OSError as error:
             raise TlsFailed(why(error)) from error
         if not first:
-            raise TlsFailed(_LEFT)
+            raise TlsFailed
         if first[0] == _ASSOCIATE_RQ:
             raise TlsFailed(_PLAIN_PEER)
 

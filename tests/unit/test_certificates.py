@@ -13,6 +13,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cxrnode.conformance import security
 from cxrnode.dimse.certificates import Files, problems
 from cxrnode.dimse.tls import CIPHERS, Tls
 from cxrnode.errors import SettingsInvalid
@@ -115,6 +116,7 @@ def test_only_suites_of_the_profile_are_offered(files: Files):
         assert context.minimum_version.name == "TLSv1_2"
         offered = [one["name"] for one in context.get_ciphers()]
         assert [name for name in offered if not name.startswith("TLS_")] == list(CIPHERS)
+        assert {name for name in offered if name.startswith("TLS_")} == set(security.TLS_13)
         assert all("GCM" in name or "POLY1305" in name for name in offered)
         assert context.verify_mode.name == "CERT_REQUIRED"
 

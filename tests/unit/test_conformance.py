@@ -182,7 +182,7 @@ def test_every_kind_of_object_is_composed_and_explained(samples):
 
 def test_every_setting_that_is_listed_is_explained():
     """A setting without a word on it is not documented; a word on a setting that is gone is wrong."""
-    listed = parameters.names("node", "listener", "studies", "models", "line", "destinations", "rules")
+    listed = parameters.names("node", "listener", "tls", "studies", "models", "line", "destinations", "rules")
     assert set(parameters.MEANT) == set(listed)
     assert "`destinations.rejection_notes` | `retraction`" in parameters.destinations()
     assert "`node.state_dir` | by the machine" in parameters.general()
