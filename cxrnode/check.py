@@ -18,6 +18,7 @@ from pydicom.uid import UID
 from cxrnode import discretion
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.tls import HINT as _TLS_HINT
+from cxrnode.domain.access import Transport
 from cxrnode.domain.capability import NAMES, Choice, Kind, choose, class_of
 from cxrnode.domain.delivery import Destination, RejectionNotes
 from cxrnode.errors import CxrnodeError
@@ -172,7 +173,8 @@ def _model(folder: Path) -> str:
 
 
 def _destination(settings: Settings, destination: Destination) -> Result:
-    sender = Sender(ae_title=settings.node.ae_title, report=lambda report: False, tls=tls_of(settings))
+    tls = tls_of(settings) if destination.transport is Transport.TLS else None
+    sender = Sender(ae_title=settings.node.ae_title, report=lambda report: False, tls=tls)
     try:
         sender.echo(destination)
         offer = offer_to(destination, sender.negotiated(destination))

@@ -9,10 +9,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from cxrnode.dimse.certificates import Files
 from cxrnode.dimse.connection import Waits
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.tls import Tls
@@ -247,6 +253,50 @@ def test_an_open_association_outlives_new_certificates(tmp_path, radiograph):
         with pytest.raises(AssociationLost):
             send([paths[2]], door.address, tls=Tls(replace(old.issue("xr2"), authorities=new.file)))
         assert send([paths[2]], door.address, tls=new.tls("xr")) == [0]
+
+
+def test_a_self_signed_certificate_counts_where_it_is_named_itself(tmp_path, hospital, radiograph):
+    """A modality that can only sign for itself comes in by its own certificate, and nobody else by it."""
+    path, _ = radiograph()
+    own, other = self_signed(tmp_path / "xr1"), self_signed(tmp_path / "xr2")
+    files = hospital.issue("node", trusting=hospital)
+    files.authorities.write_bytes(files.authorities.read_bytes() + own.certificate.read_bytes())
+    with open_door(tmp_path / "node", tls=Tls(files)) as door:
+        assert send([path], door.address, tls=Tls(replace(own, authorities=hospital.file))) == [0]
+        with pytest.raises(AssociationLost):
+            send([path], door.address, tls=Tls(replace(other, authorities=hospital.file)))
+
+
+def self_signed(folder: Path) -> Files:
+    """Give a certificate that is its own issuer."""
+    folder.mkdir()
+    key, certificate = folder / "own.key", folder / "own.pem"
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(secret.public_key())
+    made = made.serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
+    certificate.write_bytes(made.sign(secret, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.touch(mode=0o600)
+    key.write_bytes(secret.private_bytes(serialization.Encoding.PEM, *form))
+    return Files(certificate=certificate, key=key, authorities=certificate)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["as listener", "as sender"])
+def test_a_peer_s_certificate_that_ends_soon_is_told_where_it_is_seen(tmp_path, hospital, caplog, ours):
+    """In both directions the log says so when it connects, before it fails."""
+    ending = Tls(hospital.issue("peer", days=5.5), warn_days=0)
+    node = hospital.tls("node")
+    if ours:
+        with open_door(tmp_path / "node", tls=node) as door, hold_open([], door.address, tls=ending):
+            pass
+    else:
+        with start_pacs(tls=ending) as pacs, hold_open([], (LOOPBACK, pacs.port, pacs.ae_title), tls=node):
+            pass
+    (said,) = [one.__dict__["fields"] for one in caplog.records if one.message == "certificate_ends"]
+    assert said["reason"] == "a peer's certificate ends in 5 days"
 
 
 def test_lists_hold_under_tls_too_and_both_of_them(tmp_path, hospital, radiograph):
