@@ -135,6 +135,10 @@ class Serve:
         said = self.health()[1].get("dependencies", {}).get("models", {})
         return bool(said.get("detail") == "loaded")
 
+    def running(self) -> bool:
+        """Tell whether the process that was started last still runs."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL, and wait until the kernel has ended it."""
         os.kill(self.pid, signal.SIGKILL)
