@@ -107,10 +107,17 @@ def stub_serving(
     *destinations: Destination,
     archive: peers.Orthanc | None = None,
     forked: bool = True,
+    state: Path | None = None,
     **settings: str,
 ) -> Iterator[Serve]:
-    """Run a node with stub models for the time of the `with`; an Orthanc, where given, is its destination `pacs`."""
+    """Run a node with stub models for the time of the `with`; an Orthanc, where given, is its destination `pacs`.
+
+    Its log lies in `folder`; so does its state, where `state` is not given.
+    """
+    if state:
+        settings["NODE__STATE_DIR"] = str(state)
     node = (Forked if forked else Stubbed)(folder, [*destinations, *([to(archive)] if archive else [])], **settings)
+    node.state = state or node.state
     if archive:
         archive.knows(AE_TITLE, node.port)
     try:

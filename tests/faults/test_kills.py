@@ -60,10 +60,10 @@ def test_killed_at_random_moments_under_load_nothing_is_lost_and_nothing_doubled
     orthanc: peers.Orthanc, tmp_path: Path, long: bool, tally: Tally
 ) -> None:
     """Every film that was acknowledged over many short lives has its row, its bytes and its evidence at the PACS."""
-    kills, chance, hit, began = 1000 if long else 20, random.Random(SEED), Counter[str](), time.monotonic()
+    kills, chance, hit, began = 1000 if long else 12, random.Random(SEED), Counter[str](), time.monotonic()
     with (
         stub_serving(tmp_path / "node", archive=orthanc, **PATIENT) as node,
-        pushing(node, Films(tmp_path / "films"), pause_seconds=0.5) as traffic,
+        pushing(node, Films(tmp_path / "films"), pause_seconds=1.0) as traffic,
     ):
         for number in range(kills):
             since = node.log.stat().st_size
