@@ -16,6 +16,8 @@ from cxrnode.errors import Unsuitable
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0"
 _SOC_SIZ = b"\xff\x4f\xff\x51"
+_MOST_TILES = 1 << 14
+"""Each costs a decoder kilobytes before it has read one; pictures come in one tile, or in some hundreds."""
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 """SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS."""
 _HUFFMAN, _SCAN = 0xC4, 0xDA
@@ -64,7 +66,9 @@ def stream_of(frame: bytes) -> Stream:
 
 def _jpeg2000(frame: bytes, at: int) -> Stream:
     """SIZ: size of the reference grid less the offset of the image; subsampled components are not ours."""
-    width, height, left, top = struct.unpack_from(">4I", frame, at + 8)
+    width, height, left, top, tile_width, tile_height = struct.unpack_from(">6I", frame, at + 8)
+    if width * height > _MOST_TILES * tile_width * tile_height:
+        raise _broken("the compressed picture is cut into too many tiles")
     components, bits = struct.unpack_from(">HB", frame, at + 40)
     return Stream(
         rows=height - top,
@@ -123,17 +127,17 @@ def rle_planes(frame: bytes, planes: int, size: int, slack: int) -> list[bytes]:
     bounds = [*offsets[:count], len(frame)]
     if count != planes or bounds != sorted(bounds) or bounds[0] < 64:
         raise _broken("the compressed picture has other planes of bytes than its header says")
-    decoded = [_unpacked(frame[begin:end]) for begin, end in pairwise(bounds)]
+    decoded = [_unpacked(frame[begin:end], size + slack) for begin, end in pairwise(bounds)]
     if not all(size <= len(plane) < size + slack for plane in decoded):
         raise _broken("the compressed picture has other rows and columns than its header says")
     return [plane[:size] for plane in decoded]
 
 
-def _unpacked(segment: bytes) -> bytes:
-    """Undo PackBits (PS3.5 G.3.2): runs of one byte and stretches of literal ones."""
+def _unpacked(segment: bytes, most: int) -> bytes:
+    """Undo PackBits (PS3.5 G.3.2): runs of one byte and stretches of literal ones; little more than `most` in all."""
     out = bytearray()
     at, end = 0, len(segment)
-    while at < end - 1:
+    while at < end - 1 and len(out) < most:
         head = segment[at]
         if head < 128:
             out += segment[at + 1 : at + 2 + head]

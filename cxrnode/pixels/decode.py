@@ -1,8 +1,8 @@
 """Stored pixel values out of a radiograph's file, whatever its transfer syntax.
 
 Hides byte order, packing and broken files. Promises the values that were stored, on the rows and columns
-that the header states, or Unsuitable: never a picture padded out with zeros, and no warning of pydicom's: they
-quote names and values.
+that the header states, or Unsuitable: never a picture padded out with zeros, no warning of pydicom's (they
+quote names and values), and no more memory than MOST_PIXELS need, whatever a file of a few kilobytes unpacks to.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from pydicom.tag import Tag
 
 from cxrnode.errors import Unsuitable
 from cxrnode.pixels.codecs import CODECS, Integers, Layout, unpacked
+from cxrnode.pixels.frugal import MOST_HEADER, Inflating
 from cxrnode.pixels.quiet import quiet
 
 _PIXEL_DATA = Tag(0x7FE0, 0x0010)
 
-MOST_PIXELS = 150_000_000
-"""Rows times columns past which a header lies or means harm; the largest detectors have 30 million."""
+MOST_PIXELS = 100_000_000
+"""Rows times columns past which a header lies or means harm; the largest detectors have 30 million, digitisers 60."""
+_MOST_INFLATED = 2 * MOST_PIXELS + MOST_HEADER
+"""Bytes of a deflated data set."""
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,10 +71,11 @@ def _name(ds: Dataset | None) -> str:
 def _read(path: Path) -> Dataset:
     """The data set of a file; Unsuitable where it is none or ends too soon."""
     try:
+        _refuse_bomb(path)
         ds = pydicom.dcmread(path, force=True)
         present = "PixelData" in ds
         named = "SOPClassUID" in ds
-    except OSError:
+    except (OSError, MemoryError, Unsuitable):
         raise
     except Exception as error:
         raise Unsuitable("the file cannot be read as DICOM", code="unreadable", operation="decode") from error
@@ -79,6 +84,20 @@ def _read(path: Path) -> Dataset:
     if not present and _cut_off(path):
         _refuse("the file ends within its pixels", ds)
     return ds
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a deflated data set that inflates to more than a picture: pydicom inflates it whole (PS3.5 A.5)."""
+    with path.open("rb") as file:
+        pydicom.filereader.read_preamble(file, force=True)
+        meta = pydicom.filereader._read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID", "") != uid.DeflatedExplicitVRLittleEndian:
+            return
+        inflating, size = Inflating(file, _MOST_INFLATED), 0
+        while chunk := inflating.read(_CHUNK):
+            size += len(chunk)
+            if size > _MOST_INFLATED:
+                _refuse("the deflated data set inflates to more than a picture")
 
 
 def _cut_off(path: Path) -> bool:
@@ -109,7 +128,7 @@ def _layout(ds: Dataset) -> Layout:
         _refuse("the image is in colour", ds, code="colour")
     if allocated not in (8, 16) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
         _refuse(f"values of {stored} bits in {allocated} are not supported", ds)
-    if not 0 < rows * cols <= MOST_PIXELS:
+    if rows < 1 or cols < 1 or rows * cols > MOST_PIXELS:
         _refuse(f"a picture of {rows} by {cols} pixels is not supported", ds)
     return Layout(rows=rows, cols=cols, allocated=allocated, stored=stored, high=high, signed=signed)
 
@@ -128,6 +147,8 @@ def _words(ds: Dataset, layout: Layout) -> Integers:
         return unpacked(syntax, value, layout)
     except Unsuitable as error:
         error.subject = _name(ds)
+        raise
+    except MemoryError:
         raise
     except Exception as error:
         raise Unsuitable(
