@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Orthanc:
     ae_title: str
     port: int
     http_port: int
+    pid: int = 0
 
     def ask(self, path: str, body: object = None, method: str = "") -> Any:
         """Call the REST interface; give its JSON, or its bytes where that is none."""
@@ -119,22 +120,28 @@ class Orthanc:
 
 
 @contextmanager
-def start_orthanc(folder: Path, *, ae_title: str = "PACS", **settings: object) -> Iterator[Orthanc]:
-    """Run Orthanc with its database in `folder`; `settings` add to its configuration or replace it."""
-    orthanc = Orthanc(ae_title=ae_title, port=free_port(), http_port=free_port())
+def start_orthanc(
+    folder: Path, *, ae_title: str = "PACS", ports: tuple[int, int] | None = None, **settings: object
+) -> Iterator[Orthanc]:
+    """Run Orthanc with its database in `folder`; `settings` add to its configuration or replace it.
+
+    `ports`: for DICOM and HTTP, free ones where they are not given.
+    """
+    port, http_port = ports or (free_port(), free_port())
+    orthanc = Orthanc(ae_title=ae_title, port=port, http_port=http_port)
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "orthanc.json"
     configuration.write_text(json.dumps(_configuration(orthanc, folder) | settings))
-    with started("Orthanc", configuration, port=orthanc.http_port, log=folder / "orthanc.log"):
+    with started("Orthanc", configuration, port=orthanc.http_port, log=folder / "orthanc.log") as process:
         _wait_for_http(orthanc)
-        yield orthanc
+        yield replace(orthanc, pid=process.pid)
 
 
 @contextmanager
-def start_storescp(folder: Path, *flags: str, ae_title: str = "STORESCP") -> Iterator[int]:
-    """Run DCMTK's storescp, which writes into `folder`; give its port."""
+def start_storescp(folder: Path, *flags: str, ae_title: str = "STORESCP", port: int = 0) -> Iterator[int]:
+    """Run DCMTK's storescp, which writes into `folder`; give its port, a free one where none is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     accepting = () if any(flag.startswith(("+x", "-xf")) for flag in flags) else ("+xa",)
     arguments = [*accepting, *flags, "+B", "-aet", ae_title, "-od", folder, port]
     with started("storescp", *arguments, port=port, log=folder.parent / f"storescp-{port}.log"):
