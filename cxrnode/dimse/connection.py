@@ -18,6 +18,7 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class_n import StorageCommitmentServiceClass
 
+from cxrnode.dimse.answers import hold_to_answers
 from cxrnode.dimse.contexts import MAXIMUM_PDU
 from cxrnode.dimse.handshake import SILENT_SERVER, TLS_SERVER, Call, is_record
 from cxrnode.dimse.server import close_socket, connected, quieten, tune
@@ -92,6 +93,7 @@ def connect(
 
     def opened(event: Event) -> None:
         tune(connected(event.assoc), waits.answer_seconds)
+        hold_to_answers(event.assoc)
         call.listen_to(event.assoc)
         _serve_reports_apart(event.assoc)
 

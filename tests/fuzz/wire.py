@@ -157,7 +157,7 @@ def _hear(value: bytes, heard: Heard) -> None:
     """Read the command sets of a P-DATA-TF; the node's answers fit into one fragment each."""
     while value:
         (length,) = struct.unpack_from(">L", value)
-        said = dict(_elements(value[6 : 4 + length]))
+        said = dict(elements_of(value[6 : 4 + length]))
         kind = struct.unpack("<H", said[0x0100])[0]
         if kind == C_STORE_ANSWER:
             uid = said.get(0x1000, b"").rstrip(b"\0 ").decode("latin-1")
@@ -166,7 +166,8 @@ def _hear(value: bytes, heard: Heard) -> None:
         value = value[4 + length :]
 
 
-def _elements(value: bytes) -> Iterable[tuple[int, bytes]]:
+def elements_of(value: bytes) -> Iterable[tuple[int, bytes]]:
+    """Give the elements of a command set: number and value."""
     while value:
         _, number, length = struct.unpack_from("<HHL", value)
         yield number, value[8 : 8 + length]
