@@ -45,6 +45,7 @@ class Storing:
     """
 
     refuse: int = status.SUCCESS
+    comment: str = ""
     forget: bool = False
     stall: Literal["", "during", "after"] = ""
     abort: Literal["", "during", "after"] = ""
@@ -167,7 +168,7 @@ class Archive:
             told = self._told
             self.changed.wait_for(lambda: self._stopped or self._told != told)
 
-    def _store(self, event: Event) -> int:
+    def _store(self, event: Event) -> int | Dataset:
         request: Any = event.request
         uid, part = str(request.AffectedSOPInstanceUID), request._dataset_file
         conduct = self._conduct.get(event.assoc, Storing())
@@ -184,7 +185,7 @@ class Archive:
             self._stall()
         if conduct.abort == "after":
             event.assoc.abort(block=False)
-        return conduct.refuse
+        return _answer(conduct)
 
     def _act(self, event: Event) -> tuple[int, Dataset | None]:
         transaction, pairs = commitment.read_references(event.action_information)
@@ -248,6 +249,14 @@ class Archive:
     def _forget_association(self, association: Association, _why: str) -> None:
         self._conduct.pop(association, None)
         self._due.pop(association, None)
+
+
+def _answer(conduct: Storing) -> int | Dataset:
+    if not conduct.comment:
+        return conduct.refuse
+    answer = Dataset()
+    answer.Status, answer.ErrorComment = conduct.refuse, conduct.comment
+    return answer
 
 
 def _send_report(association: Association, information: Dataset, kind: int) -> int:

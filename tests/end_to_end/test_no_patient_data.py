@@ -7,13 +7,15 @@ do say it: plain pydicom, reading the very same files.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from pydicom import uid
 
 from cxrnode.phantom import Defect, Patient, Radiograph, render
 from cxrnode.testing import Pacs, start_pacs
+from tests.auditing import lines_in
 from tests.end_to_end.processes import PATIENCE, Serve, serving
+from tests.soaked import FREE, TYPED, soaked, text_attributes, with_text
 
 NAME, PATIENT_ID, BIRTH_DATE = "ZZSENTINEL", "PIDPLANTED", "18530917"
 PATIENT = Patient(name=f"{NAME}^QUXA", patient_id=PATIENT_ID, birth_date=BIRTH_DATE)
@@ -96,7 +100,23 @@ def _film(name: str, **specification: Any) -> bytes:
     return render(film).file
 
 
-def _films() -> Iterator[tuple[str, bytes]]:
+def _drowned(*, long: bool) -> Iterator[tuple[str, bytes]]:
+    """Give films with a sentinel in place of their own texts, some in each film; in the long form one in each."""
+    base = replace(SOAKED, study="drowned")
+    places = text_attributes(render(base).dataset)
+    step = len(places) if long else 5
+    for number in range(step):
+        film = replace(base, study=f"drowned {number}")
+        yield film.study, with_text(film, places[number::step], NAME)
+
+
+SOAKED = Radiograph(rows=288, cols=256, patient=PATIENT, study="soaked", bits_stored=8)
+
+
+def _films(*, long: bool) -> Iterator[tuple[str, bytes]]:
+    yield "soaked", soaked(SOAKED, NAME, FREE)
+    yield "soaked where no free text is allowed", soaked(replace(SOAKED, study="typed"), NAME, TYPED)
+    yield from _drowned(long=long)
     yield "sound", _film("sound")
     yield "lateral of a hand", _film("hand", defect=Defect.HAND)
     for name, break_it in BROKEN.items():
@@ -116,15 +136,14 @@ class Films:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+def films(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Films:
     """Write them, and show that what is looked for is in them."""
     folder = tmp_path_factory.mktemp("films") / f"{NAME}_{PATIENT_ID}"
     folder.mkdir()
     paths = []
-    for number, (_, file) in enumerate(_films()):
+    for number, (name, file) in enumerate(_films(long=long)):
         assert NAME.encode() in file
-        assert PATIENT_ID.encode() in file
-        assert BIRTH_DATE.encode() in file
+        assert name.startswith("drowned") or (PATIENT_ID.encode() in file and BIRTH_DATE.encode() in file)
         paths.append(folder / f"{number}.dcm")
         paths[-1].write_bytes(file)
     return Films(folder=folder, paths=tuple(paths))
@@ -136,16 +155,22 @@ class Ran:
 
     node: Serve
     health: str
+    temporary: Path
+    core_files: set[Path]
+    """Core files that were there before."""
 
 
 @pytest.fixture(scope="module")
 def ran(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """Push every film to a node at DEBUG whose PACS refuses, aborts and forgets before it behaves."""
-    folder = tmp_path_factory.mktemp("node")
+    folder, temporary = tmp_path_factory.mktemp("node"), tmp_path_factory.mktemp("temporary")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    core_files = _core_files(temporary)
     settings = {"LOG__LEVEL": "DEBUG", "LINE__JOBS__ATTEMPTS": "2", "LINE__DELIVERIES__ATTEMPTS": "500"}
     often = {"LINE__DELIVERIES__LONGEST_SECONDS": "0.5"}
     with start_pacs() as pacs, serving(folder, pacs, **settings, **often) as node:
-        pacs.behave(refuse=0xA700)
+        pacs.behave(refuse=0xA700, comment=f"no room for {NAME} {PATIENT_ID} {BIRTH_DATE}")
         pacs.behave_on_commitment(refuse=0x0110)
         answers = [node.send([path], calling="MODALITY")[0] for path in films.paths]
         assert answers.count(0) > len(films.paths) // 2, answers
@@ -153,8 +178,23 @@ def ran(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]
         _misbehave(node, pacs)
         node.wait(lambda: _is_idle(node))
         health.append(str(node.health()))
+        _crash_the_child(node, films)
         assert node.terminate() == 0
-        yield Ran(node=node, health="\n".join(health))
+        yield Ran(node=node, health="\n".join(health), temporary=temporary, core_files=core_files)
+    monkeypatch.undo()
+
+
+def _crash_the_child(node: Serve, films: Films) -> None:
+    """End the process that decodes, with patients' films in its memory, by the signal of a crash in a codec."""
+    (child,) = set(node.processes()) - {node.pid}
+    os.kill(child, signal.SIGSEGV)
+    node.wait(lambda: node.events("child_lost"))
+    node.wait(node.models_loaded)
+
+
+def _core_files(temporary: Path) -> set[Path]:
+    """Give the core files where a process of ours might leave one."""
+    return {path for folder in (Path.cwd(), temporary) for path in folder.glob("core*") if path.is_file()}
 
 
 def _misbehave(node: Serve, pacs: Pacs) -> None:
@@ -234,11 +274,44 @@ def _columns_with_a_sentinel(path: Path) -> Iterator[tuple[tuple[str, str], list
                     yield (table, name), texts
 
 
+def test_audit_trail_is_where_patients_are_named(ran: Ran) -> None:
+    """Positive control: what the log does not say, the node knew all along, and said where it belongs."""
+    said = b"\n".join(lines_in(ran.node.state / "audit")).decode()
+    assert NAME in said and PATIENT_ID in said
+
+
+def test_a_crash_leaves_its_place_in_the_log_and_no_memory_on_the_disk(ran: Ran) -> None:
+    """The child that was ended by SIGSEGV: a place at most, no core file, and nothing in the temporary folder."""
+    assert {event["status"] for event in ran.node.events("child_lost")} >= {-signal.SIGSEGV}
+    assert _core_files(ran.temporary) == ran.core_files
+    left = [path for path in ran.temporary.rglob("*") if path.is_file()]
+    assert [path for path in left if said_of_a_patient(path.read_bytes().decode("latin-1"))] == []
+
+
+def test_no_name_of_a_file_names_a_patient(ran: Ran) -> None:
+    """Some of the films state a name as their UID: no path in the state or the temporary folder has it."""
+    paths = [*ran.node.state.rglob("*"), *ran.temporary.rglob("*")]
+    assert len(paths) > 20
+    assert said_of_a_patient("\n".join(map(str, paths))) == []
+
+
+def test_everything_that_is_kept_is_the_users_own(ran: Ran) -> None:
+    """Files 0600, folders 0700: ledger, spool, audit, and what lay unfinished."""
+    modes = {path: path.stat().st_mode & 0o777 for path in [ran.node.state, *ran.node.state.rglob("*")]}
+    assert {path: mode for path, mode in modes.items() if mode & 0o077} == {}
+    assert ran.node.incoming() == []
+
+
 def test_commands_for_operators_name_no_patient_but_in_the_list_of_jobs(ran: Ran) -> None:
     """`status`, `check` and every error of the command line; `jobs` names patients on purpose, and is left out."""
     for arguments in (
         ["status"],
         ["check", "--json"],
+        ["check"],
+        ["check", "--reconcile"],
+        ["spool"],
+        ["spool", "sweep", "--dry-run"],
+        ["models", "list"],
         ["jobs", "show", "99999"],
         ["jobs", "retry", "99999"],
     ):
