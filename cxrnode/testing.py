@@ -102,11 +102,13 @@ class Pacs:
     ) -> None:
         """Meet the next C-STOREs like this, `times` of them or until told otherwise; without arguments: well.
 
-        `refuse` is a DIMSE status, `comment` its Error Comment (0000,0902); `forget` says Success and keeps nothing; `stall` and `abort` happen before the
-        data set is read (`during`) or when the object is kept and not yet answered (`after`). A stall ends with the
-        next call.
+        `refuse` is a DIMSE status, `comment` its Error Comment (0000,0902); `forget` says Success and keeps nothing;
+        `stall` and `abort` happen before the data set is read (`during`) or when the object is kept and not yet
+        answered (`after`). A stall ends with the next call.
         """
-        self._archive.store_like(Storing(refuse=refuse, comment=comment, forget=forget, stall=stall, abort=abort, times=times))
+        self._archive.store_like(
+            Storing(refuse=refuse, comment=comment, forget=forget, stall=stall, abort=abort, times=times)
+        )
 
     def behave_on_commitment(
         self, *, refuse: int = 0, hold: bool = False, on: Literal["new", "same"] = "new", reports: int = 1
