@@ -53,6 +53,7 @@ AUDIT_FOLDER = "audit"
 _AUDIT_SECONDS = 1.0
 """How long what was told to the audit trail may wait to be on disk, and on its way to the collector."""
 _POLL_SECONDS = 0.2
+_CLOCK_SECONDS = 1.0
 _ADOPT_SECONDS = 60.0
 """How soon adoption is tried again where something could not be adopted."""
 _CERTIFICATES_SECONDS = 1.0
@@ -165,6 +166,7 @@ class Engine:
     def _bells(self) -> list[Bell]:
         bells = [
             Bell(name="adopt", period_seconds=_ADOPT_SECONDS, verb=self.line.adopt, at_once=True),
+            Bell(name="clock", period_seconds=_CLOCK_SECONDS, verb=self.line.mind_clock),
             Bell(name="close", period_seconds=_POLL_SECONDS, verb=self.line.close_due),
             Bell(name="compare", period_seconds=_POLL_SECONDS, verb=self.line.compare_recoded),
             Bell(name="run", period_seconds=_POLL_SECONDS, verb=self.line.run_jobs),
@@ -441,6 +443,7 @@ def _door(settings: Settings, tls: Tls | None) -> Door:
         networks=tuple(str(network) for network in listener.addresses),
         storage_classes=(*SOURCE_CLASSES, *listener.other_storage_classes),
         tls=tls if listener.transport is Transport.TLS else None,
+        certificate_names=listener.certificate_names,
         limits=_limits(listener),
     )
 

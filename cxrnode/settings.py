@@ -25,7 +25,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from cxrnode.domain.access import Transport, incomplete_tls, unsafe_destination, unsafe_listener, unsafe_page
+from cxrnode.domain.access import (
+    Transport,
+    incomplete_tls,
+    unbound_names,
+    unsafe_destination,
+    unsafe_listener,
+    unsafe_page,
+)
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import CommitmentPolicy, Destination, Geometry, RejectionNotes
 from cxrnode.domain.identity import AETitle, ae_title, is_uid
@@ -114,6 +121,8 @@ class ListenerSettings(_Section):
     """Whether the port may be open to other machines without either list."""
     transport: Transport = Transport.LOCAL
     client_certificates: Literal["required", "ignored"] = "required"
+    certificate_names: dict[Title, str] = Field(default_factory=dict)
+    """By calling AE title: a name that the certificate of who calls itself so has to be for."""
     other_storage_classes: tuple[Uid, ...] = ()
     maximum_associations: int = Field(default=20, ge=1)
     maximum_per_address: int = Field(default=12, ge=1)
@@ -389,6 +398,10 @@ def _unsafe(settings: Settings) -> Iterator[str]:
     if web.enabled:
         yield from unsafe_page(host=web.host, anyone=web.anyone)
     tls, users = settings.tls, settings.tls_users
+    bound = bool(listener.certificate_names)
+    yield from unbound_names(
+        bound=bound, transport=listener.transport, demanded=listener.client_certificates == "required"
+    )
     yield from incomplete_tls(certificate=tls.certificate, key=tls.key, authorities=tls.authorities, used_by=users)
 
 

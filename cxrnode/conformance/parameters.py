@@ -24,6 +24,7 @@ MEANT: Mapping[str, str] = {
     "listener.anyone": "whether the port may be open to other machines with neither list",
     "listener.transport": "`local` (in the clear, loopback only), `tls` (8.4) or `plain` (in the clear)",
     "listener.client_certificates": "`required`, or `ignored`: who calls under TLS need not show one",
+    "listener.certificate_names": "by calling AE title, the name that its certificate has to be for",
     "listener.other_storage_classes": "further SOP classes to receive; they are never analysed",
     "listener.maximum_associations": "associations at once",
     "listener.idle_seconds": "wait for a peer that says nothing",

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from cxrnode.dimse.tls import Tls
 
@@ -49,6 +50,7 @@ _VERIFIED = {
 }
 """By OpenSSL's X509_V_ERR_ numbers; the names of the rest do not say more than "not valid"."""
 _WRONG_NAME = (62, 64)
+_NAMES = ("DNS", "IP Address")
 
 _FAILED = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate: it needs one of our tls.authorities",
@@ -216,6 +218,18 @@ class Call:
             return ""
         says = why(error)
         return _MUTE_SERVER if says is _LEFT else says
+
+
+def names_of(connection: socket.socket) -> frozenset[str]:
+    """Give the names that the peer's certificate is for, in small letters: DNS names, addresses, the common name. None
+    where it showed none, or there is no TLS."""
+    said = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    if not said:
+        return frozenset()
+    others: Any = said.get("subjectAltName", ())
+    subject: Any = said.get("subject", ())
+    common = [value for part in subject for kind, value in part if kind == "commonName"]
+    return frozenset(str(name).lower() for name in (*common, *(value for kind, value in others if kind in _NAMES)))
 
 
 def cut(connection: socket.socket) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,9 @@ from cxrnode import telemetry
 from cxrnode.dimse import contexts, status
 from cxrnode.dimse.acceptor import RELEASED, reject, visit_of
 from cxrnode.dimse.commitment import Report, take_report
+from cxrnode.dimse.handshake import names_of
 from cxrnode.dimse.refusals import Heard, Refusals
-from cxrnode.dimse.server import STOPPING, Limits, Securing, Server, Spooling
+from cxrnode.dimse.server import STOPPING, Limits, Securing, Server, Spooling, connected
 from cxrnode.dimse.spool import Part, SpoolingProvider
 from cxrnode.dimse.tls import HINT as TLS_HINT
 from cxrnode.dimse.tls import Tls
@@ -48,7 +49,8 @@ REJECTED = {
     (2, 3, 2): "too many associations",
 }
 """Result, source and diagnostic of the A-ASSOCIATE-RJ that we answer with (PS3.8 Table 9-21)."""
-_WRONG_ADDRESS = (1, 1, 1)
+_WRONG_ADDRESS, _WRONG_CALLING_TITLE = (1, 1, 1), (1, 1, 3)
+ANOTHER_S_TITLE = "the certificate is not for this calling AE title (listener.certificate_names)"
 
 HINT = "see 'Who is refused, and why' in docs/operations.md"
 
@@ -76,6 +78,8 @@ class Door:
     limits: Limits = field(default_factory=Limits)
     tls: Tls | None = None
     """Under which every association comes in; in the clear where there is none."""
+    certificate_names: Mapping[str, str] = field(default_factory=dict)
+    """By calling AE title: a name that the certificate of who calls itself so has to be for."""
 
 
 class _Request(Protocol):
@@ -176,6 +180,13 @@ class Listener:
     def _check_address(self, event: PeerEvent) -> None:
         if not self._may_enter(_address(event.assoc)):
             reject(event.assoc, REJECTED[_WRONG_ADDRESS], _WRONG_ADDRESS)
+        elif not self._is_who_it_says(event.assoc):
+            reject(event.assoc, ANOTHER_S_TITLE, _WRONG_CALLING_TITLE)
+
+    def _is_who_it_says(self, association: Association) -> bool:
+        asked: Any = association.requestor.primitive
+        name = self._door.certificate_names.get(str(asked.calling_ae_title).strip())
+        return name is None or name.lower() in names_of(connected(association))
 
     def _may_enter(self, address: str) -> bool:
         if not self._networks:

@@ -68,6 +68,15 @@ def unsafe_page(*, host: str, anyone: bool) -> Iterator[str]:
         )
 
 
+def unbound_names(*, bound: bool, transport: Transport, demanded: bool) -> Iterator[str]:
+    """Give what is wrong with AE titles that are bound to certificates where nobody shows one."""
+    if bound and not (transport is Transport.TLS and demanded):
+        yield (
+            "listener.certificate_names binds AE titles to certificates that nobody has to show: write "
+            'listener.transport = "tls" and client_certificates = "required", or leave the names out'
+        )
+
+
 def incomplete_tls(*, certificate: str, key: str, authorities: str, used_by: Iterable[str]) -> Iterator[str]:
     """Give what is missing of TLS. `used_by`: the settings that ask for it."""
     files = {"tls.certificate": certificate, "tls.key": key, "tls.authorities": authorities}

@@ -314,6 +314,20 @@ def test_lists_hold_under_tls_too_and_both_of_them(tmp_path, hospital, radiograp
         assert door.arrivals == []
 
 
+def test_an_ae_title_is_its_certificate_s_where_the_settings_bind_it(tmp_path, hospital, radiograph, caplog):
+    """Another modality's certificate does not lend it; a title that is not bound is anybody's who belongs."""
+    path, _ = radiograph()
+    xr1, other = (Tls(hospital.issue(name, f"{name}.hospital.example", LOOPBACK)) for name in ("xr1", "other"))
+    names = {"XR1": "XR1.hospital.example"}
+    with open_door(tmp_path / "node", tls=hospital.tls("node"), certificate_names=names) as door:
+        assert send([path], door.address, calling="XR1", tls=xr1) == [0]
+        assert send([path], door.address, calling="XR2", tls=other) == [0]
+        with pytest.raises(NeedsOperator, match="does not know our AE title"):
+            send([path], door.address, calling="XR1", tls=other)
+        wait_for(lambda: refusals(caplog), QUICK)
+    assert "the certificate is not for this calling AE title" in refusals(caplog)[0]
+
+
 @pytest.fixture
 def sender(hospital: Authority) -> Iterator[Sender]:
     """Our side as a client."""

@@ -87,6 +87,16 @@ def test_tls_without_one_of_its_files_is_refused(missing: str):
         assert all((f"tls.{name}" in said) == (not file) for name, file in files.items())
 
 
+@pytest.mark.parametrize(
+    "listener", [{}, {"transport": "plain"}, {"transport": "tls", "client_certificates": "ignored"}]
+)
+def test_ae_titles_bound_to_certificates_that_nobody_shows_are_refused(listener: dict[str, Any]):
+    """They would bind nothing, and somebody would believe that they do."""
+    bound = {"certificate_names": {"XR1": "xr1.hospital.example"}}
+    assert "certificate_names" in refusal(listener=listener | bound, tls=FILES)
+    assert refusal(listener={"transport": "tls"} | bound, tls=FILES) == ""
+
+
 def test_every_unsafe_combination_is_named_at_once():
     """An operator mends the file once, and each sentence says what to write."""
     said = refusal(
