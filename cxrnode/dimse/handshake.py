@@ -178,10 +178,11 @@ class _Dialling(ssl.SSLSocket):
             self.trouble = error
             raise
 
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        # In TLS 1.3 a server's refusal of our certificate comes with its first answer (RFC 8446 4.4.2.4).
+    def read(self, *arguments: Any) -> Any:
+        # What recv and recv_into come to. In TLS 1.3 a server's refusal of our certificate comes with its first answer
+        # (RFC 8446 4.4.2.4).
         try:
-            return super().recv(buflen, flags)
+            return super().read(*arguments)
         except ssl.SSLError as error:
             self.trouble = error
             raise
