@@ -177,7 +177,8 @@ class Acceptor(ThreadedAssociationServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""
         connection, address = super().get_request()
-        tune(connection, self.house.limits.idle_seconds)
+        # It is `look_around` that ends who does not get on, and says why; this is for the case that it does not.
+        tune(connection, 2 * self.house.limits.idle_seconds + _LEAVE_SECONDS)
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:

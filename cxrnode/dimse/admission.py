@@ -62,6 +62,8 @@ class Progress:
     last_request: float = 0.0
     established: bool = False
     bytes: int = 0
+    heard: float = 0.0
+    """When the last byte came."""
     at_work: bool = False
     """Whether a request of theirs is being served: then they wait for us."""
     under_way: bool = False
@@ -108,8 +110,8 @@ class Progress:
         if brought and brought >= limits.slowest_bytes_per_second * limits.idle_seconds:
             self._set_mark(now)
             return ""
-        if not brought:
-            return f"silent for {limits.idle_seconds:g} s in the midst of a message"
+        if now - self.heard > limits.idle_seconds / 2:
+            return "silent in the midst of a message"
         return f"slower than {limits.slowest_bytes_per_second / 1000:g} kB/s"
 
     def _ours(self, now: float) -> float:

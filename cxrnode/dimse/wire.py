@@ -86,7 +86,7 @@ class Wire(AssociationSocket):
             if not got:
                 break
             filled += got
-            self._progress.bytes += got
+            self._progress.bytes, self._progress.heard = self._progress.bytes + got, self._clock()
         view.release()
         del data[filled:]
         return data

@@ -41,7 +41,7 @@ def _trickle(progress, *, until, every, count):
     now = 0.0
     while now < until:
         now += every
-        progress.bytes += count
+        progress.bytes, progress.heard = progress.bytes + count, now
         if why := progress.why_late(LIMITS, now):
             return now, why
     return None
@@ -112,7 +112,7 @@ def test_silent_association_is_late_after_the_idle_limit():
     assert progress.why_late(LIMITS, 116) == "silent for 60 s"
 
 
-@pytest.mark.parametrize(("every", "count"), [(50.0, 1), (1.0, 900), (20.0, 100)])
+@pytest.mark.parametrize(("every", "count"), [(25.0, 1), (1.0, 900), (20.0, 100)])
 def test_trickle_is_late_although_bytes_keep_coming(every, count):
     """A byte a minute resets no timer: below the slowest rate, the peer is late after about one idle limit."""
     progress = _associated()
@@ -129,7 +129,7 @@ def test_bytes_of_before_are_no_credit():
     progress.bytes = 50_000_000
     assert not progress.why_late(LIMITS, 61)
     assert not progress.why_late(LIMITS, 100)
-    assert progress.why_late(LIMITS, 122) == "silent for 60 s in the midst of a message"
+    assert progress.why_late(LIMITS, 122) == "silent in the midst of a message"
 
 
 def test_slow_but_honest_sender_is_never_late():
