@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -91,11 +90,11 @@ def _resident(pid: int) -> float:
 
 
 def _threads(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/task"))
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 def _handles(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +384,7 @@ def test_what_is_no_object_is_bounded_in_memory(
 
 
 def test_flood_of_reports_makes_no_threads(node: Serve, others: Callable[[], None], tally: Tally) -> None:
-    """Five hundred commitment reports without waiting are served one after the other, in the association's own thread."""
+    """Five hundred commitment reports without waiting are served in turn, in the association's own thread."""
     fields = {0x0002: wire.COMMITMENT, 0x0100: wire.N_EVENT_REPORT, 0x0110: 1, 0x0800: 1, 0x1000: "1.2", 0x1002: 1}
     report = wire.p_data(wire.fragment(5, 3, wire.command(fields))) + wire.p_data(wire.fragment(5, 2, b""))
     threads, most = _threads(node.pid), 0

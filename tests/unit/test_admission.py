@@ -140,7 +140,7 @@ def test_slow_but_honest_sender_is_never_late():
 
 
 def test_time_of_our_own_is_nobody_s_fault():
-    """A disk that takes all our time makes no sender late: neither done with nor in the midst of it, nor while served."""
+    """A disk that takes all our time makes no sender late, nor does the time in which it is being served."""
     progress = _associated()
     progress.begin(0)
     progress.ours = 59.5
