@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 
 from cxrnode.errors import Unsuitable
 from cxrnode.pixels.codecs import CODECS, Integers, Layout, unpacked
-from cxrnode.pixels.frugal import MOST_HEADER, Inflating
+from cxrnode.pixels.frugal import MOST_HEADER, Inflating, whole
 from cxrnode.pixels.quiet import quiet
 
 _PIXEL_DATA = Tag(0x7FE0, 0x0010)
@@ -72,12 +72,16 @@ def _read(path: Path) -> Dataset:
     """The data set of a file; Unsuitable where it is none or ends too soon."""
     try:
         _refuse_bomb(path)
-        ds = pydicom.dcmread(path, force=True)
+        with path.open("rb") as file:
+            # pydicom asks for as many bytes as a length claims, and Python makes room for them before it looks.
+            ds = pydicom.dcmread(whole(file), force=True)
         present = "PixelData" in ds
         named = "SOPClassUID" in ds
-    except (OSError, MemoryError, Unsuitable):
+    except (MemoryError, Unsuitable):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; pydicom's own, of a sequence that ends too soon, has no number
         raise Unsuitable("the file cannot be read as DICOM", code="unreadable", operation="decode") from error
     if not present and not named:
         _refuse("the file is not DICOM, or ends within its header")
@@ -89,8 +93,9 @@ def _read(path: Path) -> Dataset:
 def _refuse_bomb(path: Path) -> None:
     """Refuse a deflated data set that inflates to more than a picture: pydicom inflates it whole (PS3.5 A.5)."""
     with path.open("rb") as file:
-        pydicom.filereader.read_preamble(file, force=True)
-        meta = pydicom.filereader._read_file_meta_info(file)
+        frugal = whole(file)
+        pydicom.filereader.read_preamble(frugal, force=True)
+        meta = pydicom.filereader._read_file_meta_info(frugal)
         if meta.get("TransferSyntaxUID", "") != uid.DeflatedExplicitVRLittleEndian:
             return
         inflating, size = Inflating(file, _MOST_INFLATED), 0
@@ -103,7 +108,7 @@ def _refuse_bomb(path: Path) -> None:
 def _cut_off(path: Path) -> bool:
     """Whether the header is followed by Pixel Data (7FE0,0010), which pydicom drops where it has no end."""
     with path.open("rb") as file:
-        pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        pydicom.dcmread(whole(file), stop_before_pixels=True, force=True)
         return file.read(4) in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
@@ -137,7 +142,7 @@ def _words(ds: Dataset, layout: Layout) -> Integers:
     """The values as unsigned words (rows, cols), not yet cut to their bits."""
     syntax, big = _syntax(ds)
     element = ds.get_item(_PIXEL_DATA)
-    value = element.value
+    value = element.value or b""
     if syntax in NATIVE:
         swapped = element.VR == "OW" and layout.allocated == 8 and big
         return _native(value, layout, ds, big=big, swapped=swapped)

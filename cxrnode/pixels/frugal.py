@@ -8,8 +8,9 @@ data set of a few kilobytes that inflates to gigabytes.
 from __future__ import annotations
 
 import io
+import sys
 import zlib
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 MOST_HEADER = 32 << 20
 """Bytes before the pixels. Overlays and private data of real films come to a few million."""
@@ -27,19 +28,27 @@ class TooMuch(Exception):
 class Frugal:
     """A file of which only so much is read; what would go beyond raises TooMuch."""
 
-    def __init__(self, file: BinaryIO, most: int = MOST_HEADER) -> None:
+    def __init__(self, file: BinaryIO, most: int = MOST_HEADER, reads: int = MOST_READS) -> None:
         """Read from `file`, which stays its owner's."""
-        self._file, self._left, self._reads = file, most, MOST_READS
+        self._file, self._left, self._reads = file, most, reads
         self.seek, self.tell = file.seek, file.tell
+        here = file.tell()
+        self._end = file.seek(0, io.SEEK_END)
+        file.seek(here)
 
     def read(self, count: int = -1) -> bytes:
         """Read `count` bytes, or to the end; no buffer is made for bytes that are not there."""
-        most = self._left + 1
-        got = self._file.read(most if count < 0 else min(count, most))
+        there = max(0, self._end - self._file.tell())
+        got = self._file.read(min(there if count < 0 else count, there, self._left + 1))
         self._left, self._reads = self._left - len(got), self._reads - 1
         if self._left < 0 or self._reads < 0:
             raise TooMuch
         return got
+
+
+def whole(file: BinaryIO) -> BinaryIO:
+    """Give a file of which all may be read, and still nothing that is not there."""
+    return cast(BinaryIO, Frugal(file, sys.maxsize, sys.maxsize))
 
 
 class Inflating:
