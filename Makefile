@@ -3,13 +3,15 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)-tools
+TOOLS_STAMP := $(TOOLS)/.installed
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 	$$each -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$each && break; done)
 ARGS ?=
 
 .DEFAULT_GOAL := targets
-.PHONY: targets setup demo test test-faults fuzz soak lint conformance bench composing backlog lock clean
+.PHONY: targets setup demo test test-faults fuzz soak lint conformance bench composing backlog lock audit sbom clean
 
 targets: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,9 +58,31 @@ lock: $(STAMP) ## choose the newest allowed packages anew, where PyTorch's CPU b
 		--output-file deploy/requirements.lock pyproject.toml
 	sed -i -e '1i # Made by `make lock`. PyTorch is in torch.txt, by version (docs/decisions/0011).' \
 		-e '/^# WARNING: /,$$d' deploy/requirements.lock
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-header --annotation-style line \
+		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file deploy/tools.lock deploy/tools.in
+	sed -i -e '1i # Made by `make lock` from tools.in.' -e '/^# WARNING: /,$$d' deploy/tools.lock
+
+audit: $(TOOLS_STAMP) ## known vulnerabilities of what is locked, where a service that knows them can be reached
+	@for file in requirements.lock tools.lock torch.txt; do \
+		echo "deploy/$$file"; \
+		$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r deploy/$$file $(ARGS) || { \
+			echo "Not clean, or could not be audited: see 'Auditing what is installed' in docs/operations.md"; exit 1; }; \
+	done
+
+sbom: $(TOOLS_STAMP) ## write dist/sbom.cdx.json: the locked packages with their hashes, and the models (CycloneDX)
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py requirements deploy/requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o dist/packages.cdx.json 2>dist/sbom.log || { cat dist/sbom.log; exit 1; }
+	@$(TOOLS)/bin/python deploy/sbom.py dist/packages.cdx.json > dist/sbom.cdx.json
+	@$(TOOLS)/bin/python -c "from cyclonedx.validation.json import JsonStrictValidator as V; \
+		from cyclonedx.schema import SchemaVersion; import sys; \
+		sys.exit(V(SchemaVersion.V1_6).validate_str(open('dist/sbom.cdx.json').read()))"
+	@rm -f dist/packages.cdx.json dist/sbom.log
+	@echo dist/sbom.cdx.json
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) build dist demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(STAMP): pyproject.toml deploy/requirements.lock deploy/torch.txt
 	@test -n "$(PYTHON)" || { echo "cxrnode needs Python 3.11 to 3.13 with its venv module; name one: make PYTHON=..."; exit 1; }
@@ -68,3 +92,9 @@ $(STAMP): pyproject.toml deploy/requirements.lock deploy/torch.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	touch $(STAMP)
+
+$(TOOLS_STAMP): deploy/tools.lock
+	@test -n "$(PYTHON)" || { echo "name a Python 3.11 to 3.13: make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r deploy/tools.lock
+	touch $@
