@@ -1,20 +1,16 @@
-"""The bells: APScheduler rings (name, period, verb of the line) and holds no state.
+"""The bells: (name, period, verb of the line), rung over and over; they hold no state.
 
-Hides APScheduler and its threads. Promises that a bell never rings into its own still running verb, that bells never
-wait for each other, that what a verb raises ends that ring only, unless it is Fatal, and that stopping takes no longer
-than it is given.
+Hides the threads. Promises that a bell never rings into its own still running verb, that bells never wait for each
+other, nor for a wall clock that was set back (decision 0034), that what a verb raises ends that ring only, unless it is
+Fatal, and that stopping takes no longer than it is given.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from cxrnode.errors import Fatal
 from cxrnode.telemetry import unexpected
@@ -22,7 +18,7 @@ from cxrnode.telemetry import unexpected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bell:
-    """Rings `verb` every `period_seconds`, again at once while it gives a number above zero.
+    """Rings `verb`, again at once while it gives a number above zero, then after `period_seconds`.
 
     `at_once`: rings the first time when the bells start, not after the first period.
     """
@@ -34,28 +30,23 @@ class Bell:
 
 
 class Bells:
-    """Owns the scheduler's threads, one a bell."""
+    """Owns a thread for each bell."""
 
     def __init__(self, bells: Sequence[Bell], on_fatal: Callable[[Fatal], None]) -> None:
         """Hang the bells; `on_fatal` is told, from the bell's thread, of what the node cannot go on with."""
-        # APScheduler warns each time a bell finds its verb still running, which here is ordinary.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._on_fatal = on_fatal
-        self._stopping = False
+        self._hushed = threading.Event()
         self._ringing: set[str] = set()
-        self._executor = ThreadPoolExecutor(max(1, len(bells)))
-        self._scheduler = BackgroundScheduler(
-            executors={"default": self._executor},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            timezone="UTC",
-        )
-        for bell in bells:
-            first = {"next_run_time": datetime.now(UTC)} if bell.at_once else {}
-            self._scheduler.add_job(self._ring, "interval", [bell], seconds=bell.period_seconds, id=bell.name, **first)
+        self._threads = [
+            threading.Thread(target=self._keep_ringing, args=(bell,), name=bell.name, daemon=True) for bell in bells
+        ]
+        self._started = False
 
     def start(self) -> None:
         """Begin to ring."""
-        self._scheduler.start()
+        self._started = True
+        for thread in self._threads:
+            thread.start()
 
     @property
     def ringing(self) -> tuple[str, ...]:
@@ -64,17 +55,23 @@ class Bells:
 
     def hush(self) -> None:
         """Ring no more; verbs that run go on to their end."""
-        self._stopping = True
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+        self._hushed.set()
 
     def stop(self, seconds: float | None = None) -> tuple[str, ...]:
         """Ring no more, and wait for the verbs that run; give the names of those that still run after `seconds`."""
         self.hush()
-        waiting = threading.Thread(target=self._executor.shutdown, name="bells", daemon=True)
-        waiting.start()
-        waiting.join(seconds)
-        return self.ringing if waiting.is_alive() else ()
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads if self._started else ():
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return self.ringing
+
+    def _keep_ringing(self, bell: Bell) -> None:
+        # A wait on an Event is one of the monotonic clock: a wall clock that is set back by hours delays no ring.
+        if not bell.at_once:
+            self._hushed.wait(bell.period_seconds)
+        while not self._hushed.is_set():
+            self._ring(bell)
+            self._hushed.wait(bell.period_seconds)
 
     def _ring(self, bell: Bell) -> None:
         self._ringing.add(bell.name)
@@ -85,7 +82,7 @@ class Bells:
 
     def _ring_until_done(self, bell: Bell) -> None:
         try:
-            while not self._stopping and bell.verb():
+            while not self._hushed.is_set() and bell.verb():
                 pass
         except Fatal as error:
             self._on_fatal(error)

@@ -8,7 +8,7 @@ sent stays as it is.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -39,9 +39,21 @@ def complete(connection: sa.Connection, held: Claim, completion: Completion, now
     for outcome in completion.outcomes:
         _write_outcome(connection, held.job, outcome)
     priority = connection.execute(sa.select(jobs_table.c.priority).where(jobs_table.c.id == held.job)).scalar_one()
+    stated_at = _after_all_stated(connection, held.study_uid, now)
     for kept in completion.evidence:
-        _state(connection, held, kept, now, priority)
+        _state(connection, held, kept, now, stated_at, priority)
     _withdraw_unstated(connection, held.job, completion.evidence, now)
+
+
+def _after_all_stated(connection: sa.Connection, study: str, now: datetime) -> datetime:
+    """Give `now`, or a time after all that the study stated before, where the clock was set back since."""
+    of_study = sa.select(evidence.c.id).where(evidence.c.study_uid == study)
+    latest: datetime | None = connection.execute(
+        sa.select(sa.func.max(job_evidence.c.stated_at, type_=job_evidence.c.stated_at.type)).where(
+            job_evidence.c.evidence_id.in_(of_study)
+        )
+    ).scalar()
+    return now if latest is None or latest < now else latest + timedelta(microseconds=1)
 
 
 def _write_outcome(connection: sa.Connection, job: int, outcome: Outcome) -> None:
@@ -54,7 +66,9 @@ def _write_outcome(connection: sa.Connection, job: int, outcome: Outcome) -> Non
     connection.execute(instances.update().where(instances.c.id == outcome.row).values(code=outcome.code, **values))
 
 
-def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime, priority: int) -> None:
+def _state(
+    connection: sa.Connection, held: Claim, kept: KeptEvidence, now: datetime, stated_at: datetime, priority: int
+) -> None:
     known = connection.execute(
         sa.select(evidence.c.id, evidence.c.objection, evidence.c.swept_at).where(
             evidence.c.sop_instance_uid == kept.sop_instance_uid
@@ -67,8 +81,8 @@ def _state(connection: sa.Connection, held: Claim, kept: KeptEvidence, now: date
         connection.execute(evidence.update().where(evidence.c.id == row).values(**is_now))
     connection.execute(
         insert(job_evidence)
-        .values(job_id=held.job, evidence_id=row, stated_at=now)
-        .on_conflict_do_update(index_elements=["job_id", "evidence_id"], set_={"stated_at": now})
+        .values(job_id=held.job, evidence_id=row, stated_at=stated_at)
+        .on_conflict_do_update(index_elements=["job_id", "evidence_id"], set_={"stated_at": stated_at})
     )
     for destination in kept.destinations:
         _send(connection, row, destination, now, priority)

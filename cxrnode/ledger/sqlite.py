@@ -19,6 +19,7 @@ from cxrnode.domain.study import Description, Recorded, Sender
 from cxrnode.ledger import (
     adopting,
     capability,
+    clocks,
     closing,
     committing,
     completing,
@@ -263,6 +264,16 @@ class SqliteLedger:
             return committing.confirm(
                 connection, transaction_uid, committed=committed, failed=failed, now=now, attempts=attempts
             ) or holding.confirm(connection, transaction_uid, committed=committed, now=now)
+
+    def latest_time(self) -> datetime | None:
+        """Give the latest time in the newest entries of the history."""
+        with self._database.reading() as connection:
+            return clocks.latest(connection)
+
+    def pull_in(self, now: datetime, *, beyond: datetime, lease_until: datetime) -> int:
+        """Let be due now what is due later than `beyond`; give how many rows that were."""
+        with self._database.writing() as connection:
+            return clocks.pull_in(connection, now, beyond=beyond, lease_until=lease_until)
 
     def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
         """SENT is final, or parked."""

@@ -17,6 +17,7 @@ from cxrnode.pipeline.plan import Plan
 from cxrnode.pipeline.reception import Received, Reception
 from cxrnode.pipeline.recoding import Comparing
 from cxrnode.pipeline.running import Running, Seen
+from cxrnode.pipeline.timekeeping import Timekeeping
 from cxrnode.ports import Archive, Clock, Composer, Ledger, Peer, Predictor, Reader
 
 __all__ = ["Line", "Plan"]
@@ -58,7 +59,8 @@ class Line:
         )
         delivering = Delivering(plan=plan, archive=archive, ledger=ledger, peer=peer, clock=clock, chance=chance)
         comparing = Comparing(plan=plan, archive=archive, ledger=ledger, predictor=predictor, clock=clock)
-        self.start = adopting.start
+        self._adopting, self._timekeeping = adopting, Timekeeping(plan=plan, ledger=ledger, clock=clock)
+        self.mind_clock = self._timekeeping.mind
         self.receive = under_way.watched(reception.receive)
         self.adopt = adopting.adopt
         self.association_ended = reception.association_ended
@@ -69,3 +71,8 @@ class Line:
         self.ask_capabilities = delivering.ask_capabilities
         self.ask_commitments = delivering.ask_commitments
         self.confirm = delivering.confirm
+
+    def start(self) -> None:
+        """Sweep what is unfinished, and see whether the clock was set back; before the node listens."""
+        self._adopting.start()
+        self._timekeeping.start()

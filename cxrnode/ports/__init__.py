@@ -285,6 +285,17 @@ class Ledger(Protocol):
         """
         ...
 
+    def latest_time(self) -> datetime | None:
+        """Give the latest time that was written down of late; None in a new ledger."""
+        ...
+
+    def pull_in(self, now: datetime, *, beyond: datetime, lease_until: datetime) -> int:
+        """The clock was set back: let be due now what is due later than `beyond`; give how many rows that were.
+
+        No lease lasts longer than `lease_until`.
+        """
+        ...
+
     def no_commitment(self, deliveries: Sequence[Delivery], *, park: bool, reason: str, now: datetime) -> None:
         """The destination does not offer commitment: SENT is final, or PARKED where it is required."""
         ...

@@ -56,7 +56,7 @@ def scans(path: Path, statements: Statements) -> list[str]:
 def _walks(step: str) -> bool:
     table = re.match(r"SCAN (\w+)", step)
     # A partial index is as long as what is left to do, not as what was ever done.
-    partial = ("studies_open", "jobs_due", "jobs_leased", "deliveries_due", "deliveries_leased")
+    partial = ("studies_open", "jobs_due", "jobs_leased", "deliveries_due", "deliveries_leased", "deliveries_to_ask")
     return bool(table and table[1] in GROWING and not step.endswith(partial))
 
 
@@ -96,6 +96,8 @@ def the_line(ledger: SqliteLedger) -> None:
     ledger.no_commitment([first], park=False, reason="", now=after(9))
     for declined in ledger.claim_deliveries("pacs", after(10), limit=9, lease_seconds=60):
         ledger.decline(declined, reason="", now=after(10))
+    ledger.latest_time()
+    ledger.pull_in(after(10), beyond=after(10), lease_until=after(99))
     claim = claim_one(ledger, 11)
     ledger.complete(claim, completion(claim, kept("9.1"), kept("9.4", kind="SR")), after(12))
 
