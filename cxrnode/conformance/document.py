@@ -58,6 +58,7 @@ def _of_the_network() -> dict[str, str]:
         "not_offered": network.not_offered(),
         "association": network.association(),
         "proposed": network.proposed(),
+        "asking": network.asking(),
         "accepted": network.accepted(),
         "transfer_syntaxes": network.transfer_syntaxes(),
         "rejected": network.rejected(),

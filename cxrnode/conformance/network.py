@@ -15,7 +15,6 @@ from cxrnode.dimse import commitment, contexts, status
 from cxrnode.dimse.connection import Waits
 from cxrnode.dimse.contexts import MAXIMUM_PDU
 from cxrnode.dimse.listener import REJECTED
-from cxrnode.dimse.server import Limits
 from cxrnode.errors import ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable
 from cxrnode.evidence.encode import IMPLEMENTATION_CLASS_UID
 from cxrnode.pipeline.reception import MISMATCH
@@ -64,6 +63,15 @@ def proposed() -> str:
     return table(_CONTEXT, rows)
 
 
+def asking() -> str:
+    """Give the presentation contexts of a reconciliation."""
+    rows = [
+        (class_name(str(one.abstract_syntax)), literal(str(one.abstract_syntax)), _named(one.transfer_syntax), "SCU")
+        for one in contexts.asking()
+    ]
+    return table(_CONTEXT, rows)
+
+
 def transfer_syntaxes() -> str:
     """Give what the listener takes, in the order in which it chooses."""
     return table(("transfer syntax", "UID"), [(UID(uid).name, literal(uid)) for uid in contexts.TRANSFER_SYNTAXES])
@@ -80,13 +88,14 @@ _GIVEN = (
         status.SUCCESS,
         "Success",
         "the bytes and the names of file and folder are on disk, and the ledger's row is committed. The same content "
-        "again is Success, too, and changes nothing",
+        "again is Success, too, and changes nothing but that bytes which were deleted here are kept again",
     ),
     (
         status.OUT_OF_RESOURCES,
         "Out of Resources",
-        "free space is below `listener.free_space_floor_mb`, or the disk or the ledger cannot be written now: send "
-        "again later",
+        "free space is below `listener.free_space_floor_mb`, more than `listener.in_flight_mb` are being received, or "
+        "the disk or the ledger cannot be written now: send again later; or the object is larger than "
+        "`listener.largest_object_mb`",
     ),
     (
         MISMATCH,
@@ -140,18 +149,20 @@ def rejected() -> str:
 
 def association() -> str:
     """Give what holds for every association."""
-    limits, waits = Limits(), Waits()
-    accepting, idle = ListenerSettings().maximum_associations, ListenerSettings().idle_seconds
+    waits, ours = Waits(), ListenerSettings()
     rows = (
         ("application context", literal("1.2.840.10008.3.1.1.1"), ""),
         ("Implementation Class UID of files", literal(IMPLEMENTATION_CLASS_UID), ""),
         ("Implementation Version Name of files", "`CXRNODE_` and the version, 16 characters at most", ""),
         ("maximum PDU received", f"{MAXIMUM_PDU} bytes", ""),
-        ("associations accepted at once", f"{accepting}", "`listener.maximum_associations`"),
+        ("associations accepted at once", f"{ours.maximum_associations}", "`listener.maximum_associations`"),
+        ("of them from one address", f"{ours.maximum_per_address}", "`listener.maximum_per_address`"),
         ("associations asked for at once", "one a destination", ""),
         ("asynchronous operations window", "not negotiated: one operation at a time", ""),
-        ("wait for an association request", f"{limits.negotiation_seconds:g} s", ""),
-        ("wait for the peer, also amid a PDU", f"{idle:g} s", "`listener.idle_seconds`"),
+        ("wait for an association request", f"{ours.negotiation_seconds:g} s", "`listener.negotiation_seconds`"),
+        ("wait for the peer's next message", f"{ours.idle_seconds:g} s", "`listener.idle_seconds`"),
+        ("slowest rate of a message", f"{ours.slowest_kb_per_second:g} kB/s", "`listener.slowest_kb_per_second`"),
+        ("largest object accepted", f"{ours.largest_object_mb} MB", "`listener.largest_object_mb`"),
         ("wait for a connection to a destination", f"{waits.connect_seconds:g} s", ""),
         ("wait for its answer to an association request", f"{waits.negotiation_seconds:g} s", ""),
         ("wait for its answer to an operation", f"{waits.answer_seconds:g} s", ""),
@@ -168,7 +179,8 @@ def services() -> str:
         ("Storage: what is created (1.1)", "yes", "by setting: kept, never analysed"),
         ("Storage Commitment Push Model", "yes, towards its destinations", "**no**"),
         ("Modality Worklist, MPPS, Unified Procedure Step, Instance Availability", "no", "no"),
-        ("Query/Retrieve", "no", "no"),
+        ("Query: FIND in the Study Root model", "yes, for `cxrnode check --reconcile`", "no"),
+        ("Retrieve", "no", "no"),
         ("Print", "no", "no"),
     )
     return table(("service", "node as SCU", "node as SCP"), rows)

@@ -32,6 +32,7 @@ from cxrnode.domain.capability import NAMES
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 """The well-known instance that storage commitment is asked of (PS3.4 J.3.5)."""
 
@@ -86,6 +87,11 @@ def proposed(storage_classes: Iterable[str]) -> list[PresentationContext]:
     contexts = [build_context(uid, [syntax]) for uid in dict.fromkeys(storage_classes) for syntax in UNCOMPRESSED]
     contexts += [build_context(uid, list(UNCOMPRESSED)) for uid in (VERIFICATION, STORAGE_COMMITMENT)]
     return contexts
+
+
+def asking() -> list[PresentationContext]:
+    """Give what is proposed to ask an archive what it holds; verification, so that one without C-FIND still answers."""
+    return [build_context(uid, list(UNCOMPRESSED)) for uid in (STUDY_ROOT_FIND, VERIFICATION)]
 
 
 def agreed(accepted_contexts: Iterable[PresentationContext]) -> Mapping[str, str]:

@@ -13,8 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pydicom import Dataset
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from cxrnode.dimse import contexts, status
 from cxrnode.dimse.connection import Address, Waits, connect, end, lose, usable
@@ -23,7 +21,6 @@ from cxrnode.errors import AssociationLost, NeedsOperator, Retryable
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-_MODEL = str(StudyRootQueryRetrieveInformationModelFind)
 _PENDING = (0xFF00, 0xFF01)
 _OPERATION = "C-FIND"
 
@@ -80,15 +77,16 @@ class Finder:
 
     def _anew(self) -> Association:
         self.close()
-        wanted = [build_context(uid, list(contexts.UNCOMPRESSED)) for uid in (_MODEL, contexts.VERIFICATION)]
-        self._association = association = connect(self._address, wanted, self._waits)
-        if not any(context.abstract_syntax == _MODEL for context in association.accepted_contexts):
+        self._association = association = connect(self._address, contexts.asking(), self._waits)
+        if not any(context.abstract_syntax == contexts.STUDY_ROOT_FIND for context in association.accepted_contexts):
             self.close()
             raise NotOffered(operation=_OPERATION, subject=str(self._address))
         return association
 
     def _answers(self, association: Association, identifier: Dataset) -> Iterator[Dataset]:
-        for answer, match in _begun(lambda: association.send_c_find(identifier, _MODEL), str(self._address)):
+        for answer, match in _begun(
+            lambda: association.send_c_find(identifier, contexts.STUDY_ROOT_FIND), str(self._address)
+        ):
             if "Status" not in answer:
                 lose(association)
                 raise AssociationLost("the peer did not answer", operation=_OPERATION, subject=str(self._address))
