@@ -344,8 +344,9 @@ def _certificates(tls: Tls) -> Dependency:
     """The node takes its part with certificates that end; its peers will not for long."""
     now = datetime.now(UTC)
     ending = tls.ending(now)
-    detail = "valid" if ending is None else ending.said(now)
-    return Dependency(ok=ending is None, detail=detail, needed=False)
+    wrong = f"the new files cannot be used, the old ones are: {tls.trouble}" if tls.trouble else ""
+    wrong = wrong or (ending.said(now) if ending is not None else "")
+    return Dependency(ok=not wrong, detail=wrong or "valid", needed=False)
 
 
 def tls_of(settings: Settings) -> Tls | None:

@@ -116,7 +116,7 @@ class Handshakes:
         afterwards, deadline = connection.gettimeout(), time.monotonic() + self._tls.handshake_seconds
         with self._watched(connection):
             self._hear(connection)
-        secured = self._tls.server_context().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            secured = self._wrapped(connection)
         with self._watched(secured):
             self._shake(secured, max(0.1, deadline - time.monotonic()))
         secured.settimeout(afterwards)
@@ -156,6 +156,14 @@ class Handshakes:
             raise TlsFailed
         if first[0] == _ASSOCIATE_RQ:
             raise TlsFailed(_PLAIN_PEER)
+
+    def _wrapped(self, connection: socket.socket) -> ssl.SSLSocket:
+        context = self._tls.server_context()
+        try:
+            return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:
+            # Gone already, with something left to read: Python refuses to call that a connection.
+            raise TlsFailed(_LEFT) from error
 
     def _shake(self, secured: ssl.SSLSocket, seconds: float) -> None:
         try:

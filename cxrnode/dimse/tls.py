@@ -65,6 +65,8 @@ class Tls:
         self._asked = threading.Event()
         self._said: dict[str, datetime] = {}
         self._stamp = self._seen = files.stamp()
+        self.trouble = ""
+        """Why the files on disk are not in use; those before them are."""
         self._contexts, self._endings = self._read()
 
     def server_context(self) -> ssl.SSLContext:
@@ -126,9 +128,10 @@ class Tls:
             if over:
                 raise SettingsInvalid("\n  ".join(["", *over]), subject="tls", hint=HINT)
         except SettingsInvalid as error:
-            tell(Event.CERTIFICATE_REFUSED, logging.ERROR, reason=error.happened.strip(), hint=HINT)
+            self.trouble = error.happened.strip()
+            tell(Event.CERTIFICATE_REFUSED, logging.ERROR, reason=self.trouble, hint=HINT)
             return
-        self._contexts, self._endings = contexts, ends
+        self._contexts, self._endings, self.trouble = contexts, ends, ""
         tell(Event.CERTIFICATE_LOADED, certificate=ends[0].fingerprint, reason=ends[0].said(datetime.now(UTC)))
 
     def _warn(self, now: datetime) -> None:

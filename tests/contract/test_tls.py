@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,18 @@ def test_noise_is_let_go(door, hospital, radiograph, noise):
         connection.sendall(noise)
         assert ended(connection)
     assert send([radiograph()[0]], door.address, tls=hospital.tls("modality")) == [0]
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01" + bytes(64), b"\x01\x00"])
+def test_who_breaks_off_is_no_surprise(door, hospital, radiograph, caplog, said):
+    """Connections that are reset at any point of the handshake, as scanners do, are no error of the program."""
+    for _ in range(25):
+        with raw(door) as connection:
+            connection.sendall(said)
+            # Close with a reset, whatever lies unread.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert send([radiograph()[0]], door.address, tls=hospital.tls("modality")) == [0]
+    assert [one.__dict__["fields"] for one in caplog.records if one.message == "unexpected"] == []
 
 
 def test_associations_under_tls_go_on_at_once(door, hospital, radiograph):

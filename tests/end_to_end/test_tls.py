@@ -254,6 +254,7 @@ def test_new_certificates_are_taken_up_while_the_node_runs(tmp_path: Path, hospi
         files.certificate.write_text("a certificate it is not")
         node.wait(lambda: node.events("certificate_refused"), 10)
         assert "in PEM form" in node.events("certificate_refused")[0]["reason"]
+        assert "the old ones are" in node.health()[1]["dependencies"]["certificates"]["detail"]
         os.kill(node.pid, signal.SIGHUP)
         node.wait(lambda: len(node.events("certificate_refused")) == 2, 10)
         assert shown(node, tester) == seen[-1]
