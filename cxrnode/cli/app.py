@@ -92,15 +92,16 @@ def say_json(document: Any) -> None:
 
 
 def say_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table as wide as it has to be."""
+    """Print a table as wide as it has to be; a cell is shown as it is, whatever Rich would read in it."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(_seen(str(cell)).replace("\n", "?")) for cell in row))
     Console(highlight=False).print(table)
 
 
