@@ -263,6 +263,7 @@ class Node:
             "ledger": _try(lambda: "paused: jobs wait for `cxrnode resume`" if self.engine.ledger.paused() else "open"),
             "disk": _try(lambda: _with_room(self.archive)),
             "models": _models(self.engine.predictor),
+            "audit": _audit(self.engine.audit),
             **({"certificates": _certificates(self.engine.tls)} if self.engine.tls is not None else {}),
         }
 
@@ -327,6 +328,11 @@ def _try(look: Callable[[], str]) -> Dependency:
         return Dependency(ok=True, detail=look())
     except CxrnodeError as error:
         return Dependency(ok=False, detail=error.happened)
+
+
+def _audit(audit: AuditTrail) -> Dependency:
+    trouble = audit.trouble()
+    return Dependency(ok=not trouble, detail=trouble or "written", needed=False)
 
 
 def _models(predictor: ChildPredictor) -> Dependency:

@@ -34,6 +34,8 @@ class Forwarder:
         self._kept = book.folder / "forwarded.json"
         self._positions: dict[str, int] | None = None
         self._wait, self._not_before = 0.0, 0.0
+        self.delayed = ""
+        """Why the collector gets nothing now; empty where it does."""
 
     def forward(self) -> int:
         """Send a batch of what waits; give how many messages. 0 too while the collector is left alone."""
@@ -82,13 +84,14 @@ class Forwarder:
     def _put_off(self, error: CxrnodeError) -> None:
         if not self._wait:
             tell(Event.AUDIT_DELAYED, logging.WARNING, reason=error.happened, address=error.subject, hint=error.hint)
+        self.delayed = error.happened
         self._wait = min(max(_FIRST_SECONDS, 2 * self._wait), _LONGEST_SECONDS)
         self._not_before = time.monotonic() + self._wait
 
     def _reached(self, count: int) -> None:
         if self._wait and count:
             tell(Event.AUDIT_RESUMED, count=count)
-            self._wait = 0.0
+            self._wait, self.delayed = 0.0, ""
 
     def _offset(self, path: Path) -> int:
         if self._positions is None:

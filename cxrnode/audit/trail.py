@@ -211,6 +211,13 @@ class AuditTrail:
             self._failed(error)
             return 0
 
+    def trouble(self) -> str:
+        """Say what is wrong; empty where nothing is."""
+        if self._failing:
+            return "its files cannot be written"
+        delayed = self._forwarder.delayed if self._forwarder else ""
+        return f"{delayed}; its messages wait in the files" if delayed else ""
+
     def interrupt(self) -> None:
         """Break off what is being sent: it is sent again at the next start."""
         if self._forwarder:

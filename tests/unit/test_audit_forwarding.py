@@ -73,10 +73,12 @@ def test_what_a_collector_missed_is_sent_when_it_is_back(tmp_path: Path, caplog:
     trail.commanded("one")
     for _ in range(3):
         assert trail.forward() == 0
+        assert "cannot be reached (ECONNREFUSED); its messages wait" in trail.trouble()
         wait_for(lambda: trail._forwarder._not_before < time.monotonic(), KEEPING)
     with FakeCollector(port=port) as second:
         wait_for(trail.forward, KEEPING)
         wait_for(lambda: second.messages, KEEPING)
+    assert trail.trouble() == ""
     trail.commanded("two")
     with FakeCollector(port=port) as third:
         wait_for(trail.forward, KEEPING)
