@@ -10,14 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cxrnode.dimse.tls import Tls
 from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.telemetry import hash_of
 from cxrnode.testing import start_pacs
 from tests.auditing import alert_texts, event_of, header_and_message, lines_in, told_in, wrong_with
+from tests.authority import Authority
 from tests.end_to_end.processes import Serve, all_committed, serving
 from tests.fakes.collector import FakeCollector
 from tests.waiting import wait_for
@@ -141,6 +144,27 @@ def test_the_log_beside_the_trail_names_nobody(audited: Audited) -> None:
     assert not re.search("Auditova|AUDIT-1", audited.node.text())
 
 
+def test_a_node_sends_its_audit_over_tls_to_the_collector_of_its_settings_only(tmp_path: Path) -> None:
+    """With the node's own certificate; a collector of another authority gets nothing, and the health page says so."""
+    hospital, elsewhere = Authority(tmp_path / "hospital"), Authority(tmp_path / "elsewhere", "elsewhere")
+    files = hospital.issue("node")
+    named = {f"TLS__{name.upper()}": str(getattr(files, name)) for name in ("certificate", "key", "authorities")}
+    with FakeCollector(context=Tls(elsewhere.issue("it", trusting=hospital)).server_context()) as stranger:
+        port = stranger.port
+        node = Serve(tmp_path / "node", AUDIT__SYSLOG__HOST="localhost", AUDIT__SYSLOG__PORT=str(port), **named)
+        try:
+            node.start()
+            node.wait(lambda: "TLS failed" in _health(node).get("detail", ""))
+            assert stranger.messages == []
+            stranger.stop()
+            with FakeCollector(context=hospital.tls("collector").server_context(), port=port) as collector:
+                node.wait(lambda: collector.messages)
+                node.wait(lambda: _health(node).get("ok"))
+        finally:
+            node.clear_away()
+    assert node.events("audit_delayed") and node.events("audit_resumed")
+
+
 def test_a_killed_node_s_trail_says_that_a_transfer_began(tmp_path: Path) -> None:
     """Between an acknowledged film and the end of its association the node is killed: the patient stands there."""
     path = tmp_path / "film.dcm"
@@ -151,6 +175,12 @@ def test_a_killed_node_s_trail_says_that_a_transfer_began(tmp_path: Path) -> Non
         codes = [event_of(root) for root in told_in(node.state / "audit")]
         assert codes == ["110100", "110102"]
         assert "AUDIT-1" in Xml.tostring(told_in(node.state / "audit")[1], encoding="unicode")
+
+
+def _health(node: Serve) -> dict[str, Any]:
+    """Give what the health page says of the audit trail; nothing while there is no page."""
+    found: dict[str, Any] = node.health()[1].get("dependencies", {}).get("audit", {})
+    return found
 
 
 def _open_association(port: int):

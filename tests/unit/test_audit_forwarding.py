@@ -6,18 +6,15 @@ import json
 import ssl
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from cxrnode.audit import AuditTrail, Carrier, Collector, syslog
 from cxrnode.audit import forwarder as forwarding
+from cxrnode.dimse.tls import Tls
 from tests.auditing import header_and_message, lines_in, wrong_with
+from tests.authority import Authority
 from tests.fakes.clock import FakeClock
 from tests.fakes.collector import FakeCollector
 from tests.waiting import wait_for
@@ -160,63 +157,6 @@ def test_a_backlog_goes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         wait_for(lambda: len(collector.messages) == 50, KEEPING)
 
 
-class Authority:
-    """A certificate authority of the test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        self._write("ca.pem", self._signed(self.name, self.key.public_key(), ca=True))
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Give certificate and key for a host."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._write(f"{name}.pem", self._signed(subject, key.public_key(), names=[name]))
-        kept = self.folder / f"{name}.key"
-        kept.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return certificate, kept
-
-    def context(self, name: str, protocol: int, *, trusts: Authority | None = None) -> ssl.SSLContext:
-        """Give a context that shows a certificate for `name` and trusts this authority, or another."""
-        context = ssl.SSLContext(protocol)
-        context.load_cert_chain(*self.issue(name))
-        context.load_verify_locations((trusts or self).folder / "ca.pem")
-        context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def _write(self, name: str, certificate: x509.Certificate) -> Path:
-        path = self.folder / name
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, ca: bool = False, names: list[str] | None = None
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-        )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
-        return builder.sign(self.key, hashes.SHA256())
-
-
 def over_tls(port: int, context: ssl.SSLContext) -> Collector:
     """Give a collector that is spoken to over TLS."""
     return Collector(host="localhost", port=port, transport=Carrier.TLS, context=lambda: context)
@@ -225,37 +165,35 @@ def over_tls(port: int, context: ssl.SSLContext) -> Collector:
 def test_messages_go_over_tls_with_both_sides_authenticated(tmp_path: Path) -> None:
     """RFC 5425 as PS3.15 A.6 asks for it."""
     authority = Authority(tmp_path / "authority")
-    server = authority.context("localhost", ssl.PROTOCOL_TLS_SERVER)
-    with FakeCollector(context=server) as collector:
-        trail = trail_to(
-            tmp_path / "audit", over_tls(collector.port, authority.context("node", ssl.PROTOCOL_TLS_CLIENT))
-        )
+    with FakeCollector(context=authority.tls("collector").server_context()) as collector:
+        trail = trail_to(tmp_path / "audit", over_tls(collector.port, authority.tls("node").client_context()))
         for number in range(5):
             trail.commanded(f"command {number}")
             assert forwarded(trail) == 1
         wait_for(lambda: len(collector.messages) == 5, KEEPING)
 
 
-def _stranger_to_us(ours: Authority, other: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    return other.context("localhost", ssl.PROTOCOL_TLS_SERVER, trusts=ours), ours.context("n", ssl.PROTOCOL_TLS_CLIENT)
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 
-def _strangers_to_it(ours: Authority, other: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    return ours.context("localhost", ssl.PROTOCOL_TLS_SERVER), other.context("n", ssl.PROTOCOL_TLS_CLIENT, trusts=ours)
+def _stranger_to_us(ours: Authority, other: Authority) -> Contexts:
+    return Tls(other.issue("collector", trusting=ours)).server_context(), ours.tls("node").client_context()
 
 
-def _other_name(ours: Authority, _: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    return ours.context("elsewhere", ssl.PROTOCOL_TLS_SERVER), ours.context("n", ssl.PROTOCOL_TLS_CLIENT)
+def _strangers_to_it(ours: Authority, other: Authority) -> Contexts:
+    return ours.tls("collector").server_context(), Tls(other.issue("node", trusting=ours)).client_context()
+
+
+def _other_name(ours: Authority, _: Authority) -> Contexts:
+    return Tls(ours.issue("collector", "elsewhere.example")).server_context(), ours.tls("node").client_context()
 
 
 @pytest.mark.parametrize("contexts", [_stranger_to_us, _strangers_to_it, _other_name])
 def test_a_collector_that_is_not_trusted_gets_nothing_and_the_log_says_why(
-    tmp_path: Path,
-    contexts: Callable[[Authority, Authority], tuple[ssl.SSLContext, ssl.SSLContext]],
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, contexts: Callable[[Authority, Authority], Contexts], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another authority's certificate, one for another name, and ours that the collector does not take."""
-    server, client = contexts(Authority(tmp_path / "ours"), Authority(tmp_path / "other"))
+    server, client = contexts(Authority(tmp_path / "ours"), Authority(tmp_path / "other", "elsewhere"))
     with FakeCollector(context=server) as collector:
         trail = trail_to(tmp_path / "audit", over_tls(collector.port, client))
         trail.commanded("pause")
