@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from cxrnode.dimse.certificates import Files
 from cxrnode.dimse.tls import Tls
@@ -59,3 +63,32 @@ class Authority:
     def tls(self, name: str, **wanted: object) -> Tls:
         """Issue a certificate and use it."""
         return Tls(self.issue(name), **wanted)  # type: ignore[arg-type]
+
+
+def stranger(folder: Path, hospital: Authority, kind: str) -> Tls:
+    """Give the TLS of somebody who does not belong."""
+    other = Authority(folder / "other", "other")
+    files = {
+        "wrong authority": lambda: other.issue("stranger", trusting=hospital),
+        "expired": lambda: hospital.issue("expired", begins=-10, days=-1),
+        "not valid yet": lambda: hospital.issue("early", begins=1),
+        "distrusts us": lambda: hospital.issue("cautious", trusting=other),
+    }[kind]()
+    return Tls(files)
+
+
+def self_signed(folder: Path) -> Files:
+    """Give a certificate that is its own issuer."""
+    folder.mkdir()
+    key, certificate = folder / "own.key", folder / "own.pem"
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(secret.public_key())
+    made = made.serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
+    certificate.write_bytes(made.sign(secret, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.touch(mode=0o600)
+    key.write_bytes(secret.private_bytes(serialization.Encoding.PEM, *form))
+    return Files(certificate=certificate, key=key, authorities=certificate)

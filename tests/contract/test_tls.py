@@ -1,4 +1,4 @@
-"""TLS at the listener and the sender, in process: whom it lets in, what it says to whom it does not, and how soon."""
+"""TLS at the listener, in process: whom it lets in, what it says to whom it does not, and how soon."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from cxrnode.dimse.certificates import Files
-from cxrnode.dimse.connection import Waits
-from cxrnode.dimse.sender import Sender
+from cxrnode.dimse.server import Limits
 from cxrnode.dimse.tls import Tls
-from cxrnode.domain.access import Transport
-from cxrnode.domain.delivery import Destination
-from cxrnode.domain.identity import AETitle
 from cxrnode.errors import AssociationLost, NeedsOperator
 from cxrnode.testing import hold_open, send, start_pacs
-from tests.authority import Authority
-from tests.fakes.door import LOOPBACK, NODE, OpenDoor, open_door
+from tests.authority import Authority, self_signed, stranger
+from tests.fakes.door import LOOPBACK, OpenDoor, open_door
 from tests.waiting import wait_for
 
 QUICK = 3.0
@@ -81,18 +71,6 @@ def test_film_comes_in_under_tls_and_the_sender_s_certificate_counts(door: OpenD
     path, phantom = radiograph(rows=700, cols=700)
     assert send([path], door.address, tls=hospital.tls("modality")) == [0]
     assert [arrival.sop_instance_uid for arrival in door.arrivals] == [phantom.dataset.SOPInstanceUID]
-
-
-def stranger(folder: Path, hospital: Authority, kind: str) -> Tls:
-    """Give the TLS of somebody who does not belong."""
-    other = Authority(folder / "other", "other")
-    files = {
-        "wrong authority": lambda: other.issue("stranger", trusting=hospital),
-        "expired": lambda: hospital.issue("expired", begins=-10, days=-1),
-        "not valid yet": lambda: hospital.issue("early", begins=1),
-        "distrusts us": lambda: hospital.issue("cautious", trusting=other),
-    }[kind]()
-    return Tls(files)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +156,18 @@ def test_a_tls_peer_at_the_plain_port_is_told_apart(tmp_path, hospital, radiogra
         assert send([radiograph()[0]], door.address) == [0]
 
 
-@pytest.mark.parametrize("said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
+def test_who_says_nothing_is_let_go(tmp_path, hospital, caplog):
+    """A connection without a byte holds its place as long as one without TLS would, and the log says so."""
+    limits = Limits(negotiation_seconds=_SILENT_SECONDS)
+    tls = hospital.tls("node", handshake_seconds=_SILENT_SECONDS)
+    with open_door(tmp_path / "silent", tls=tls, limits=limits) as door, raw(door) as connection:
+        assert ended(connection)
+        wait_for(lambda: refusals(caplog), QUICK)
+
+
+@pytest.mark.parametrize("said", [b"\x16", b"\x16\x03\x01\x02\x00\x01"])
 def test_who_does_not_finish_the_handshake_is_let_go(door, caplog, said):
-    """Silent, or silent amid the first record: the connection ends within its time and the log says so."""
+    """Silent amid the first record: the connection ends within its time and the log says so."""
     with raw(door) as connection:
         connection.sendall(said)
         assert ended(connection)
@@ -280,23 +267,6 @@ def test_a_self_signed_certificate_counts_where_it_is_named_itself(tmp_path, hos
             send([path], door.address, tls=Tls(replace(other, authorities=hospital.file)))
 
 
-def self_signed(folder: Path) -> Files:
-    """Give a certificate that is its own issuer."""
-    folder.mkdir()
-    key, certificate = folder / "own.key", folder / "own.pem"
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(secret.public_key())
-    made = made.serial_number(x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
-    certificate.write_bytes(made.sign(secret, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key.touch(mode=0o600)
-    key.write_bytes(secret.private_bytes(serialization.Encoding.PEM, *form))
-    return Files(certificate=certificate, key=key, authorities=certificate)
-
-
 @pytest.mark.parametrize("ours", [True, False], ids=["as listener", "as sender"])
 def test_a_peer_s_certificate_that_ends_soon_is_told_where_it_is_seen(tmp_path, hospital, caplog, ours):
     """In both directions the log says so when it connects, before it fails."""
@@ -339,86 +309,3 @@ def test_an_ae_title_is_its_certificate_s_where_the_settings_bind_it(tmp_path, h
             send([path], door.address, calling="XR1", tls=other)
         wait_for(lambda: refusals(caplog), QUICK)
     assert "the certificate is not for this calling AE title" in refusals(caplog)[0]
-
-
-@pytest.fixture
-def sender(hospital: Authority) -> Iterator[Sender]:
-    """Our side as a client."""
-    waits = Waits(connect_seconds=2, negotiation_seconds=2, answer_seconds=2)
-    made = Sender(ae_title=NODE, report=lambda _: False, waits=waits, tls=hospital.tls("client"))
-    yield made
-    made.close()
-
-
-def at(port: int, **wanted: str) -> Destination:
-    """Give a destination under TLS."""
-    return Destination(
-        **{"name": "pacs", "ae_title": AETitle("PACS"), "host": LOOPBACK, "port": port, "transport": Transport.TLS}
-        | wanted  # type: ignore[arg-type]
-    )
-
-
-@pytest.mark.parametrize(
-    ("names", "expected", "says"),
-    [
-        (("127.0.0.1",), "", ""),
-        (("pacs.hospital.example",), "pacs.hospital.example", ""),
-        (("pacs.hospital.example",), "*", ""),
-        (("pacs.hospital.example",), "", "not for '127.0.0.1': write the name it is for as certificate_name"),
-        (("xr1.hospital.example",), "pacs.hospital.example", "not for 'pacs.hospital.example'"),
-    ],
-)
-def test_a_destination_s_certificate_has_to_be_for_its_name(hospital, sender, names, expected, says):
-    """One modality's certificate does not make it the archive; where the names do not match, the setting says which."""
-    with start_pacs(tls=Tls(hospital.issue("pacs", *names))) as pacs:
-        destination = at(pacs.port, certificate_name=expected)
-        if not says:
-            sender.echo(destination)
-            return
-        with pytest.raises(AssociationLost, match=says):
-            sender.echo(destination)
-
-
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("wrong authority", "of an authority that is not in tls.authorities"),
-        ("expired", "the peer's certificate has expired"),
-        ("distrusts us", "the peer does not trust our certificate"),
-    ],
-)
-def test_a_destination_with_a_wrong_certificate_gets_nothing(tmp_path, hospital, sender, kind, says):
-    """Not a byte of DICOM goes out; it is tried again later, and says in words what is wrong."""
-    with start_pacs(tls=stranger(tmp_path, hospital, kind)) as pacs:
-        began = time.monotonic()
-        with pytest.raises(AssociationLost, match=says):
-            sender.echo(at(pacs.port))
-        assert time.monotonic() - began < QUICK
-
-
-def test_a_destination_that_says_nothing_is_given_up(sender):
-    """A port that accepts and stays silent costs the time of a connection, and the reason says TLS."""
-    with socket.create_server((LOOPBACK, 0)) as mute:
-        began = time.monotonic()
-        with pytest.raises(AssociationLost, match="did not finish the TLS handshake in time"):
-            sender.echo(at(mute.getsockname()[1]))
-        assert time.monotonic() - began < 2 + QUICK
-
-
-def test_a_plain_destination_gets_nothing_under_tls(sender):
-    """Never in the clear where the settings say TLS."""
-    with start_pacs() as pacs, pytest.raises(AssociationLost, match="it expects plain DICOM"):
-        sender.echo(at(pacs.port))
-
-
-def test_a_tls_destination_that_is_called_in_the_clear_is_told_apart(hospital, sender):
-    """The message names the setting."""
-    with start_pacs(tls=hospital.tls("pacs")) as pacs, pytest.raises(AssociationLost, match='transport = "tls"'):
-        sender.echo(at(pacs.port, transport=Transport.PLAIN))
-
-
-def test_without_tls_nothing_goes_to_a_destination_that_wants_it():
-    """A sender that was composed without TLS does not fall back to the clear."""
-    sender = Sender(ae_title=NODE, report=lambda _: False)
-    with pytest.raises(NeedsOperator, match="there is no TLS here"):
-        sender.echo(at(104))

@@ -116,13 +116,14 @@ def test_dcmtk_s_clients_come_in_or_are_told_why_not(
 def test_a_silent_connection_ends_in_its_time_and_others_are_served_meanwhile(
     tmp_path: Path, hospital: Authority, needs: Callable[..., None]
 ) -> None:
-    """Connected to the TLS port and mute: let go after `tls.handshake_seconds`, and nobody waits for it."""
+    """A handshake begun and not gone on with: let go after `tls.handshake_seconds`, and nobody waits for it."""
     needs("echoscu")
     variables = secured(hospital.issue("node"), TLS__HANDSHAKE_SECONDS="3")
     with (
         serving(tmp_path / "node", tls=hospital.tls("tester"), **variables) as node,
         socket.create_connection((HOST, node.port), QUICK) as mute,
     ):
+        mute.sendall(b"\x16")
         began = time.monotonic()
         status, seconds = called(node, *flags(hospital.issue("modality")))
         assert status == 0 and seconds < 3
