@@ -9,11 +9,12 @@ that it was made when the association has ended. One that began and was not made
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
+import pwd
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ from cxrnode.audit.syslog import Collector
 from cxrnode.domain.study import Description, Sender
 from cxrnode.telemetry import Event, tell, where
 
+_NOBODY_LOGGED_IN = 2**32 - 1
+"""Of a service, and where the kernel does not keep it."""
 _MOST_STUDIES = 64
 """Of one association at once: one that brings a whole archive is told of study after study."""
 
@@ -271,9 +274,23 @@ class AuditTrail:
         return Side(ae_title=called or self._ae_title, user=str(os.getpid()))
 
 
-def user(environment: Mapping[str, str] = os.environ) -> str:
-    """Give who runs this process; where `sudo` made it somebody else's, who asked for that."""
-    return environment.get("SUDO_USER") or getpass.getuser()
+def user(environment: Mapping[str, str] = os.environ, login: Path = Path("/proc/self/loginuid")) -> str:
+    """Give who runs this process: who logged in, as the kernel knows it; else whom `sudo` names, else its user.
+
+    The variables LOGNAME and USER are not asked: anybody can write them.
+    """
+    with suppress(OSError, ValueError):
+        uid = int(login.read_text())
+        if uid != _NOBODY_LOGGED_IN:
+            return _name(uid)
+    return environment.get("SUDO_USER") or _name(os.getuid())
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _theirs(peer: Peer) -> Side:

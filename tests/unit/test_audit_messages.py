@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -188,7 +190,13 @@ def test_two_processes_write_whole_lines_to_one_file(tmp_path: Path) -> None:
     assert lines_in(tmp_path) == [b"<AuditMessage>%d</AuditMessage>" % number for number in range(100)]
 
 
-def test_who_became_somebody_else_is_told_by_his_own_name() -> None:
-    """Operators run the commands as the node's user: `sudo -u cxrnode`."""
-    assert user({"SUDO_USER": "alice"}) == "alice"
-    assert user({}) != ""
+def test_who_became_somebody_else_is_told_by_his_own_name(tmp_path: Path) -> None:
+    """Operators run the commands as the node's user: `sudo -u cxrnode`. What the kernel knows counts first."""
+    unset, set_ = tmp_path / "unset", tmp_path / "set"
+    unset.write_text(str(2**32 - 1))
+    set_.write_text("0")
+    assert user({"SUDO_USER": "alice"}, set_) == pwd.getpwuid(0).pw_name
+    assert user({"SUDO_USER": "alice"}, unset) == "alice"
+    assert user({"USER": "mallory", "LOGNAME": "mallory"}, unset) == pwd.getpwuid(os.getuid()).pw_name
+    set_.write_text("3999999999")
+    assert user({}, set_) == "uid 3999999999"
