@@ -358,7 +358,7 @@ history = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# The audit trail only grows: not even a faulty verb can rewrite it.
+# The history only grows: not even a faulty verb can rewrite it.
 HISTORY_GUARDS = tuple(
     f"CREATE TRIGGER history_keeps_on_{verb.lower()} BEFORE {verb} ON history "
     "BEGIN SELECT RAISE(ABORT, 'history is append-only'); END"

@@ -84,7 +84,7 @@ class EvidenceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One line of the audit trail."""
+    """One line of the history."""
 
     at: datetime
     subject: str
