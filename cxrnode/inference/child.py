@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import os
 import queue
+import resource
 import select
 import signal
 import socket
@@ -37,6 +38,9 @@ F_SETSIG = 10
 
 GONE = 70
 """Exit status where the child gives up; the node sees a lost child."""
+
+MEMORY_SHARE = 0.75
+"""Of the machine's memory, at most so much for a child without a GPU, whose driver maps the memory of both."""
 
 STOPPED = 78
 """Exit status where the models cannot be loaded; the reason went over the pipe."""
@@ -138,6 +142,16 @@ def _die_before_parent() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def bound_memory(share: float = MEMORY_SHARE) -> None:
+    """Let what asks for more than a share of the machine's memory get none: an answer, where the kernel's is a kill.
+
+    Of memory that is written only (RLIMIT_DATA): torch maps much that it never touches.
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(whole * share), hard))
+
+
 def _read(pipe: Pipe, desk: Desk, calls: queue.SimpleQueue[Frame]) -> None:
     """Take calls from the node; the end of the pipe is the end of the child."""
     try:
@@ -160,6 +174,8 @@ def _engine(start: Mapping[str, Any], pipe: Pipe) -> Engine:
         os._exit(GONE)
     except Exception as error:  # noqa: BLE001 - the edge: torch raises whatever a file makes it stumble on
         _stop(pipe, _unforeseen(error))
+    if engine.device == "cpu":
+        bound_memory()
     identities = [protocol.encode_identity(each.identity) for each in engine.models.values()]
     pipe.send(protocol.READY, {"models": identities, "device": engine.device, "reason": engine.reason})
     return engine

@@ -146,7 +146,7 @@ class ChildPredictor:
                 _tell_faults(answer, child.models or {})
                 asking.take(places[frame.body["index"]], answer)
         except ChildLost:
-            if child.models is None or not asking.doubt(places, child.suspects(call), child.cause):
+            if not child.worked or not asking.doubt(places, child.suspects(call), child.cause):
                 raise
         finally:
             child.forget(call)
@@ -168,7 +168,7 @@ class ChildPredictor:
         try:
             return self._compare(child, first, second)
         except ChildLost as lost:
-            if child.models is None or child.cause not in _LASTING:
+            if not child.worked or child.cause not in _LASTING:
                 raise
             raise Unsuitable("the child was lost on it, twice", code=child.cause, operation="compare pixels") from lost
 

@@ -136,6 +136,11 @@ class ChildProcess:
         """How it was lost, as a key of REASONS; empty while it lives."""
         return self._cause
 
+    @property
+    def worked(self) -> bool:
+        """Whether it got as far as its work: what ends it before, no image did."""
+        return self._models is not None or bool(self._stages)
+
     def suspects(self, call: Call) -> list[Stage]:
         """Give what a lost child was working on for a call; of one that hung, what hung."""
         stages = self._stages if self._hung is None else {self._hung: self._stages.get(self._hung)}
