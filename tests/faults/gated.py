@@ -29,8 +29,9 @@ class Gated(Stubbed):
     ) -> None:
         """Start nothing; see `Serve`. The gate is closed."""
         super().__init__(folder, destinations, before=before, **variables)
-        self._gate = folder / "gate"
-        self._environment["GATE"] = str(self._gate)
+        self._gate, self._offset = folder / "gate", folder / "offset"
+        self._environment |= {"GATE": str(self._gate), "OFFSET": str(self._offset)}
+        self.set_clock(0)
 
     def open_gate(self) -> None:
         """Let jobs end."""
@@ -39,6 +40,12 @@ class Gated(Stubbed):
     def close_gate(self) -> None:
         """Let jobs run until the gate is opened."""
         self._gate.unlink(missing_ok=True)
+
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock be off by so much from now on."""
+        new = self._offset.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.rename(self._offset)
 
 
 def films(folder: Path, number: int, first: int = 0) -> dict[str, Path]:
