@@ -7,11 +7,9 @@ lost, nothing doubled, the queue empty, and an operator could see what happened.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from cxrnode.domain.delivery import Destination
 from cxrnode.testing import Pacs, start_pacs
 from tests import peers
 from tests.end_to_end.processes import AE_TITLE, Serve
+from tests.faults.mortal import Mortal
 from tests.faults.reckoning import drained, in_folder, in_orthanc, reckon
 from tests.faults.stubbed import PATIENT, destination, stub_serving, to
 from tests.faults.traffic import Films, pushing
@@ -36,38 +35,6 @@ QUICK = {
     "LINE__DELIVERIES__LONGEST_SECONDS": "0.2",
     "LINE__COMMITMENT_WAIT_SECONDS": "1",
 }
-
-
-class Mortal:
-    """A real Orthanc that can be killed, stopped, and started again on what it has."""
-
-    def __init__(self, folder: Path, node: Serve | None = None) -> None:
-        """Start it."""
-        self._folder, self._stack = folder, ExitStack()
-        self._ports = (peers.free_port(), peers.free_port())
-        self.node = node
-        self.start()
-
-    def start(self) -> None:
-        """Start it, empty or on what it has."""
-        self.running = self._stack.enter_context(peers.start_orthanc(self._folder, ports=self._ports))
-        if self.node:
-            self.running.knows(AE_TITLE, self.node.port)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        os.kill(self.running.pid, signal.SIGKILL)
-        self._stack.close()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Stop it, or let it go on."""
-        os.kill(self.running.pid, number)
-
-    def end(self) -> None:
-        """End it."""
-        with suppress(ProcessLookupError):
-            self.signal(signal.SIGCONT)
-        self._stack.close()
 
 
 def most_tries(node: Serve) -> int:
