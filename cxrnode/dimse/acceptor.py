@@ -1,8 +1,8 @@
 """pynetdicom's server and its request handler, with what they leave open closed.
 
-Hides their classes and threads. Promises that a connection over the numbers gets no thread, that every visit is begun
-and ended once, that a TLS handshake keeps nobody else waiting, and that whoever does not get on is turned out by one
-look around, a few times a second, whatever its threads are waiting for.
+Hides their classes and threads. Promises that a connection gets no thread before it says something, nor over the
+numbers; that every visit is begun and ended once; that a TLS handshake keeps nobody else waiting; and that whoever does
+not get on is turned out by one look around, a few times a second, whatever its threads are waiting for.
 
 Relies on these inner names of pynetdicom 3.0: RequestHandler._create_association, Association.dimse, .dul and
 ._serve_request, DULServiceProvider.socket and .to_user_queue.
@@ -10,6 +10,8 @@ Relies on these inner names of pynetdicom 3.0: RequestHandler._create_associatio
 
 from __future__ import annotations
 
+import contextlib
+import selectors
 import socket
 import sys
 import threading
@@ -18,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom import evt
@@ -112,9 +113,14 @@ class House:
             self.spooling.ended(association, f"{why} ({visit.error})" if visit.error else why)
         elif visit.why == TLS_PEER:
             self.insecure(visit.address, visit.why)
-        elif not association.is_rejected and (visit.why or visit.progress.bytes):
-            # One that said nothing and went is a health check, as load balancers make them: no news.
+        elif not association.is_rejected:
             self.spooling.turned_away(visit.address, visit.why or NO_REQUEST, visit.error)
+
+    def left_unheard(self, visit: Visit) -> None:
+        """End a visit that said nothing. One that went by itself is a health check, as load balancers make: no news."""
+        self.places.leave(visit)
+        if visit.why:
+            self.spooling.turned_away(visit.address, visit.why, "")
 
 
 class Handler(RequestHandler):
@@ -124,7 +130,9 @@ class Handler(RequestHandler):
 
     def handle(self) -> None:
         """Begin the association; before it the TLS handshake, in this connection's own thread."""
-        house, visit = self._acceptor.house, self._acceptor.arrived.pop(self.request)
+        house, visit = self._acceptor.house, self._acceptor.arrived.pop(self.request, None)
+        if visit is None:  # a stop has closed it
+            return
         self.visit = visit
         try:
             if house.handshakes is not None:
@@ -165,44 +173,44 @@ class Handler(RequestHandler):
 
 
 class Acceptor(ThreadedAssociationServer):
-    """Accepts connections by number, and looks around."""
+    """Accepts connections by number, hears who says something, and looks around."""
 
     request_queue_size = 128
     daemon_threads = True
     house: House
-    arrived: dict[socket.socket, Visit]
-    """Between their acceptance and the beginning of their thread."""
-    _looked_at = 0.0
 
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection."""
-        connection, address = super().get_request()
-        # It is `look_around` that ends who does not get on, and says why; this is for the case that it does not.
-        tune(connection, 2 * self.house.limits.idle_seconds + _LEAVE_SECONDS)
-        return connection, address
+    def open(self, house: House) -> None:
+        """Be ready to serve."""
+        self.house = house
+        self.arrived: dict[socket.socket, Visit] = {}
+        """Between their acceptance and the beginning of their thread."""
+        self._looked_at = 0.0
+        self._selector = selectors.DefaultSelector()
+        self._stopping, self._stopped = threading.Event(), threading.Event()
+        assert self.socket is not None  # bound when it was made
+        self.socket.setblocking(False)
+        self._selector.register(self.socket, selectors.EVENT_READ)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Begin its visit, unless there are too many."""
-        house, address = self.house, peer_address(client_address)
-        if why := house.places.why_not(address):
-            house.spooling.turned_away(address, why, "")
-            return False
-        visit, makes_room = house.places.enter(request, address)
-        self.arrived[request] = visit
-        if makes_room is not None:
-            house.turn_out(makes_room, MADE_ROOM)
-        return True
-
-    def service_actions(self) -> None:
-        """Look around. Not pynetdicom's, which collects all garbage of the process after every sixty connections."""
-        now = time.monotonic()
-        if now - self._looked_at >= _LOOK_AROUND_SECONDS:
-            self._looked_at = now
-            self.house.look_around()
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until `shutdown`. Not the library's loop: that one gives a thread to a connection that says nothing."""
+        try:
+            while not self._stopping.is_set():
+                for key, _ in self._selector.select(poll_interval):
+                    if key.data is None:
+                        self._accept()
+                    else:
+                        self._hear(*key.data)
+                self._look_around()
+        finally:
+            self._stopped.set()
 
     def shutdown(self) -> None:
         """Accept no more. Not pynetdicom's: that one takes the server off a list which only AE.start_server fills."""
-        BaseServer.shutdown(self)
+        self._stopping.set()
+        self._stopped.wait()
+        for connection, visit in tuple(self.arrived.items()):
+            self._end(connection, visit)
+        self._selector.close()
         if self.house.handshakes is not None:
             self.house.handshakes.end()
         self.server_close()
@@ -213,6 +221,61 @@ class Acceptor(ThreadedAssociationServer):
             self.house.places.leave(visit)
         error = sys.exception() or RuntimeError()
         telemetry.unexpected("accept", error, address=str(client_address[0]))
+
+    def _accept(self) -> None:
+        try:
+            connection, client_address = self.get_request()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # Most likely no handle is left for it; it stays in the queue, and asking again at once would be all we do.
+            telemetry.unexpected("accept", error)
+            self._stopping.wait(_LOOK_AROUND_SECONDS)
+            return
+        house, address = self.house, peer_address(client_address)
+        if why := house.places.why_not(address):
+            connection.close()
+            house.spooling.turned_away(address, why, "")
+            return
+        # It is `look_around` that ends who does not get on, and says why; this is for the case that it does not.
+        tune(connection, 2 * house.limits.idle_seconds + _LEAVE_SECONDS)
+        visit, makes_room = house.places.enter(connection, address)
+        self.arrived[connection] = visit
+        self._selector.register(connection, selectors.EVENT_READ, (connection, visit, client_address))
+        if makes_room is not None:
+            house.turn_out(makes_room, MADE_ROOM)
+
+    def _hear(self, connection: socket.socket, visit: Visit, client_address: Any) -> None:
+        """Give a thread to who says something."""
+        try:
+            said = connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._end(connection, visit)
+            return
+        self._selector.unregister(connection)
+        try:
+            self.process_request(connection, client_address)
+        except Exception:  # noqa: BLE001 - the edge: no thread could be had, and the rest must go on
+            self.handle_error(connection, client_address)
+            self.shutdown_request(connection)
+
+    def _end(self, connection: socket.socket, visit: Visit) -> None:
+        """End a connection that has no thread."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(connection)
+        del self.arrived[connection]
+        self.shutdown_request(connection)
+        self.house.left_unheard(visit)
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_AROUND_SECONDS:
+            self._looked_at = now
+            self.house.look_around()
 
 
 def visit_handlers(house: House) -> list[tuple[Any, ...]]:

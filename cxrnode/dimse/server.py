@@ -102,7 +102,7 @@ class Server:
             request_handler=Handler,
         )
         assert isinstance(acceptor, Acceptor)  # make_server is annotated with the parent class
-        acceptor.house, acceptor.arrived = house, {}
+        acceptor.open(house)
         self._acceptor = acceptor
         self._thread = threading.Thread(target=partial(acceptor.serve_forever, 0.05), name="acceptor", daemon=True)
         self._thread.start()

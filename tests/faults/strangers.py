@@ -120,14 +120,15 @@ def store(sop_instance: str, size: int, *, message: int = 1) -> Iterator[bytes]:
 
 
 def _knock(port: int) -> None:
-    """Connect and hang up, as fast as one can."""
+    """Connect and hang up, five hundred times a second."""
     with contextlib.suppress(OSError), Stranger(port):
-        return
+        time.sleep(0.002)
 
 
 def _silent(port: int) -> None:
     with contextlib.suppress(OSError, TimeoutError), Stranger(port, seconds=2) as stranger:
         stranger.goes_on()
+    time.sleep(0.05)
 
 
 def _wrong_title(port: int) -> None:
