@@ -9,7 +9,9 @@ columns, and that bad content is an answer (a Failure) and never an exception. N
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,7 +26,7 @@ from cxrnode.domain.finding import Box, Failure, ImagePrediction, Mask, ModelIde
 from cxrnode.errors import Unsuitable
 from cxrnode.inference.bundle import BundleCard
 from cxrnode.inference.reading import answers
-from cxrnode.pixels.decode import decode
+from cxrnode.pixels.decode import StoredPixels, decode
 from cxrnode.pixels.geometry import Letterbox, boxes_to_source, resample, restore
 from cxrnode.pixels.grayscale import display
 from cxrnode.pixels.normalise import prepare
@@ -32,6 +34,10 @@ from cxrnode.pixels.orientation import Orientation, from_header
 from cxrnode.ports import Request
 
 FloatArray = NDArray[np.float32]
+
+_LARGE = 40_000_000
+"""Pixels of a picture that goes through alone: each takes some 14 bytes on its way, and no detector makes so many."""
+_ALONE = threading.Lock()
 
 PREVIEW_SIDE = 1024
 """Pixels of the longer side of a preview, at most."""
@@ -93,6 +99,11 @@ def prepare_image(request: Request, models: Mapping[str, Model]) -> Prepared:
 
 def _prepared(request: Request, models: Mapping[str, Model]) -> Prepared:
     stored = decode(request.path)
+    with _ALONE if stored.values.size > _LARGE else nullcontext():
+        return _brought_before(request, models, stored)
+
+
+def _brought_before(request: Request, models: Mapping[str, Model], stored: StoredPixels) -> Prepared:
     shown = display(stored).values
     orientation = from_header(stored.header)
     upright = orientation.apply(shown)

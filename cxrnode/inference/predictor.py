@@ -104,8 +104,9 @@ class ChildPredictor:
 
     def waits_for(self) -> str:
         """Give what has to come before any image can be analysed; empty where nothing has. Looks for it meanwhile."""
-        missing = self._missing
-        if missing is None or self._device_seconds is None:
+        child = self._child
+        missing = self._missing or (child.end if child is not None else None)
+        if not isinstance(missing, DeviceMissing) or self._device_seconds is None:
             return ""
         if time.monotonic() - self._looked > self._device_seconds:
             self._living()
@@ -194,6 +195,7 @@ class ChildPredictor:
                 raise Stopping("the models are shut down", operation="predict")
             if self._child is None or isinstance(self._child.end, ChildLost) or self._is_time_to_look():
                 self._child = ChildProcess(self._plan, self._replace, self._is_ready)
+                self._looked = time.monotonic()
             return self._child
 
     def _is_time_to_look(self) -> bool:
@@ -214,7 +216,7 @@ class ChildPredictor:
         """
         with self._lock:
             if isinstance(gone.end, DeviceMissing):
-                self._missing, self._looked = gone.end, time.monotonic()
+                self._missing = gone.end
             if not self._closed and self._child is gone and gone.models is not None:
                 self._child = ChildProcess(self._plan, self._replace, self._is_ready)
 
