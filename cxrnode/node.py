@@ -29,6 +29,7 @@ from cxrnode.dimse.server import Limits
 from cxrnode.dimse.tls import Tls
 from cxrnode.domain.access import Transport
 from cxrnode.domain.capability import Kind
+from cxrnode.domain.study import Arrival
 from cxrnode.errors import CxrnodeError, Fatal, SettingsInvalid
 from cxrnode.evidence import EvidenceComposer
 from cxrnode.inference.bundle import verify
@@ -127,9 +128,21 @@ class Engine:
         self.retaining = retaining_of(settings, archive, self.ledger, self.sender, self.audit)
         self.bells = Bells(self._bells(), self._on_fatal)
 
+    def receive(self, arrival: Arrival) -> int:
+        """Take an instance. What is Fatal stops the node, too: it must not go on refusing what it could have kept."""
+        try:
+            return self.line.receive(arrival)
+        except Fatal as error:
+            self._on_fatal(error)
+            raise
+
     def take_report(self, report: CommitmentReport) -> bool:
-        """Take an N-EVENT-REPORT from either door."""
-        return self.line.confirm(report.transaction_uid, report.committed, report.failed)
+        """Take an N-EVENT-REPORT from either door; what is Fatal stops the node, as in `receive`."""
+        try:
+            return self.line.confirm(report.transaction_uid, report.committed, report.failed)
+        except Fatal as error:
+            self._on_fatal(error)
+            raise
 
     def start(self) -> None:
         """Begin to load the models, and put the spool in order. The bells are rung by `ring`."""
@@ -206,7 +219,7 @@ class Node:
         self.listener = Listener(
             _door(settings, self.engine.tls),
             incoming=self.archive.incoming,
-            receive=self.engine.line.receive,
+            receive=self.engine.receive,
             report=self.engine.take_report,
             admit=self.archive.check_space,
             association_ended=self._association_ended,

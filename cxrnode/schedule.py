@@ -7,13 +7,17 @@ Fatal, and that stopping takes no longer than it is given.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cxrnode.errors import Fatal
-from cxrnode.telemetry import unexpected
+from cxrnode.errors import CxrnodeError, Fatal
+from cxrnode.telemetry import Event, tell, unexpected
+
+_FAILED_SECONDS = 1.0
+"""How soon a bell whose verb failed rings again, at the soonest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +74,34 @@ class Bells:
         if not bell.at_once:
             self._hushed.wait(bell.period_seconds)
         while not self._hushed.is_set():
-            self._ring(bell)
-            self._hushed.wait(bell.period_seconds)
+            rang = self._ring(bell)
+            self._hushed.wait(bell.period_seconds if rang else max(bell.period_seconds, _FAILED_SECONDS))
 
-    def _ring(self, bell: Bell) -> None:
+    def _ring(self, bell: Bell) -> bool:
         self._ringing.add(bell.name)
         try:
-            self._ring_until_done(bell)
+            return self._ring_until_done(bell)
         finally:
             self._ringing.discard(bell.name)
 
-    def _ring_until_done(self, bell: Bell) -> None:
+    def _ring_until_done(self, bell: Bell) -> bool:
+        """Ring while there is something to do; tell whether that went well."""
         try:
             while not self._hushed.is_set() and bell.verb():
                 pass
         except Fatal as error:
             self._on_fatal(error)
+        except CxrnodeError as error:
+            # What is foreseen, and is nobody's job or delivery to fail: the ledger is held, or its disk is full.
+            words = {
+                "operation": bell.name,
+                "error": type(error).__name__,
+                "reason": error.happened,
+                "hint": error.hint,
+            }
+            tell(Event.BELL_FAILED, logging.ERROR, **words)
         except Exception as error:  # noqa: BLE001 - a bell's edge: this ring is over, the next one finds the ledger as it is
             unexpected(bell.name, error)
+        else:
+            return True
+        return False

@@ -35,6 +35,7 @@ class Event(StrEnum):
     CLASS_NOT_ACCEPTED = "class_not_accepted"
     INSTANCE_RECEIVED = "instance_received"
     INSTANCE_REFUSED = "instance_refused"
+    BELL_FAILED = "bell_failed"
     CLOCK_JUMPED = "clock_jumped"
     SPOOL_SWEPT = "spool_swept"
     SPOOL_RELIEVED = "spool_relieved"

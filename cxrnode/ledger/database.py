@@ -80,10 +80,16 @@ class Database:
     def writing(self) -> Iterator[sa.Connection]:
         """One write transaction, on disk when this is left without an error.
 
-        The lock only spares our own threads SQLite's polling; between processes BEGIN IMMEDIATE decides.
+        The lock only spares our own threads SQLite's polling; between processes BEGIN IMMEDIATE decides. Neither is
+        waited for longer than BUSY_MILLISECONDS: Retryable.
         """
-        with self._writing, bordered(self.path), self._writer.begin() as connection:
-            yield connection
+        if not self._writing.acquire(timeout=BUSY_MILLISECONDS / 1000):
+            raise _busy(self.path)
+        try:
+            with bordered(self.path), self._writer.begin() as connection:
+                yield connection
+        finally:
+            self._writing.release()
 
     def backup(self, to: Path) -> None:
         """Copy it, as it is at one moment, to a file that is not there yet, whoever writes meanwhile.
@@ -200,12 +206,17 @@ def _turned(error: BaseException | None, path: Path) -> CxrnodeError | None:
         case sqlite3.SQLITE_FULL:
             return OutOfSpace(operation=operation, subject=subject, hint=_SPACE)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return Retryable("another process holds the ledger", operation=operation, subject=subject)
+            return _busy(path)
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return Fatal(f"its disk failed it ({error})", operation=operation, subject=subject, hint=_DISK)
         case _:
             return None
 
 
+def _busy(path: Path) -> Retryable:
+    return Retryable("another process holds the ledger", operation="use the ledger", subject=path.name, hint=_BUSY)
+
+
+_BUSY = "see 'Another process holds the ledger' in docs/operations.md"
 _SPACE = "see 'The disk is full' in docs/operations.md"
 _DISK = "see 'The disk fails' in docs/operations.md"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from cxrnode.domain.finding import ImagePrediction, ImageResult, RefusedImage, summary_of
 from cxrnode.domain.job import after_failure
@@ -150,13 +151,18 @@ class Running:
         )
 
     def _renew(self, claims: Sequence[Claim]) -> None:
-        self._ledger.renew(claims, self._clock.now(), lease_seconds=self._plan.job_lease_seconds)
+        # A lease that another process's hold on the ledger keeps from being renewed is not lost for that: nobody but
+        # this worker could claim the job (decision 0034), and the next heartbeat renews it.
+        with suppress(Retryable):
+            self._ledger.renew(claims, self._clock.now(), lease_seconds=self._plan.job_lease_seconds)
 
     def _finish_or_fail(self, claim: Claim, answers: Answers) -> None:
         try:
             self._finish(claim, answers)
         except LeaseLost:
             tell(Event.LEASE_LOST, logging.WARNING, job=claim.job, attempt=claim.attempt)
+        except Fatal:
+            raise
         except Exception as error:  # noqa: BLE001 - a job worker's edge, as in run_jobs
             self._job_failed(claim, error)
 

@@ -223,6 +223,31 @@ def test_a_ledger_that_stays_busy_is_tried_again_later(path: Path, monkeypatch: 
     first.shut()
 
 
+def test_no_thread_waits_longer_than_that_for_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty associations that wait for a held ledger do not wait one after the other."""
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 50)
+    ledger = Database.open(path, exclusive=True)
+    refused: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with ledger.writing():
+                pass
+        except Retryable as error:
+            refused.append(error)
+
+    with ledger.writing():
+        threads = [threading.Thread(target=write) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert [str(error.hint) for error in refused] == [database._BUSY] * 3  # type: ignore[attr-defined]
+    with ledger.writing():
+        pass
+    ledger.shut()
+
+
 def test_a_full_disk_refuses_the_sender_and_keeps_what_there_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of Resources (0xA700); the row that did not fit is not there, and the rest can be read."""
     with opened(path) as ledger:
