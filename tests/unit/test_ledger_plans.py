@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from cxrnode.domain.retention import What
 from cxrnode.ledger import SqliteLedger
 from tests.fakes.instances import STUDY, after, claim_one, close, completion, described, kept, record
 
 GROWING = ("studies", "instances", "jobs", "job_members", "evidence", "job_evidence", "deliveries", "commitments",
-           "commitment_deliveries", "history")  # fmt: skip
+           "commitment_deliveries", "source_commitments", "source_commitment_instances", "history")  # fmt: skip
 Statements = list[tuple[str, Any]]
 
 
@@ -127,7 +128,33 @@ def a_retraction(ledger: SqliteLedger) -> None:
     claim_one(ledger, 9)
 
 
-@pytest.mark.parametrize("use", [the_line, an_operator, a_retraction])
+def retention(ledger: SqliteLedger) -> None:
+    """Ask who keeps what, let it go, and take it again."""
+    inventory = ledger.inventory
+    for what in What:
+        list(inventory.holdings(what, uncommitted=False))
+        list(inventory.holdings(what, before=after(9), uncommitted=True))
+        inventory.mark_swept(what, [1, 2], after(9), uncommitted=True)
+    inventory.removed(inventory.remove_marked(lambda key: None))
+    inventory.begin_source_commitment("pacs", "7.1", [1, 2], after(9), not_since=after(1))
+    ledger.confirm("7.1", committed=["1.2.3.1"], failed={}, now=after(10), attempts=1)
+    inventory.forget_source_commitment("7.1")
+    ledger.kept_key(described())
+    ledger.restore(described(), "sources/again.dcm", after(11))
+
+
+def a_reconciliation(ledger: SqliteLedger) -> None:
+    """Walk over everything, a page at a time."""
+    inventory = ledger.inventory
+    list(inventory.instances())
+    list(inventory.evidence())
+    for study in inventory.studies():
+        inventory.sent_to("pacs", study)
+    inventory.unknown_evidence(["9.1", "9.9"])
+    inventory.is_swept(What.SOURCE, 1)
+
+
+@pytest.mark.parametrize("use", [the_line, an_operator, a_retraction, retention, a_reconciliation])
 def test_no_verb_walks_over_a_growing_table(
     ledger: SqliteLedger, statements: Statements, tmp_path: Path, use: Callable[[SqliteLedger], None]
 ) -> None:
@@ -135,7 +162,7 @@ def test_no_verb_walks_over_a_growing_table(
     one_of_each(ledger)
     statements.clear()
     use(ledger)
-    assert len(statements) > 10
+    assert len(statements) >= 10
     assert scans(tmp_path / "ledger.sqlite", statements) == []
 
 

@@ -20,6 +20,7 @@ from cxrnode.settings import DestinationSettings, RuleSettings, Settings, StatSe
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "deploy" / "cxrnode.toml"
 WISHES = [kind for kind in Kind if kind is not Kind.REJECTION]
+_PACS = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
 _OF_THE_MACHINE = {"node.state_dir", "models.folder"}
 """Settings whose defaults are places; the file shows those of a service."""
 
@@ -164,3 +165,27 @@ def test_a_file_that_is_no_toml_is_refused_with_its_name(load_text):
     """The error names the file, not only the line."""
     with pytest.raises(SettingsInvalid, match=r"cxrnode\.toml"):
         load_text("[node\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[retention]\nsources_held_by = ["pax"]\n', "names no destination 'pax'"),
+        ("[retention]\nsource_days = 30\n", "deletes no source that nobody else keeps"),
+        ("[retention]\nnot_analysed_days = 30\n", "deletes no source that nobody else keeps"),
+        ("[retention]\nbelow_free_mb = 100\n", "senders would be refused before"),
+        (f'[retention]\nsources_held_by = ["pacs"]\n{_PACS}commitment = "none"\n', "asked for storage commitment"),
+    ],
+)
+def test_retention_that_would_do_nothing_or_come_too_late_is_refused(load_text, text, says):
+    """Who writes it believes that the disk is looked after."""
+    with pytest.raises(SettingsInvalid, match=says):
+        load_text(text)
+
+
+def test_retention_that_fits_is_accepted(load_text):
+    """By an archive that commits, or by the operator's word."""
+    held = load_text(f'[retention]\nsource_days = 30\nsources_held_by = ["pacs"]\n{_PACS}')
+    assert held.retention.rules().held_by == ("pacs",)
+    assert load_text("[retention]\nsource_days = 0.5\nuncommitted = true\n").retention.rules().source_days == 0.5
+    assert not load_text("").retention.rules()
