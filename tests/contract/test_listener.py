@@ -84,6 +84,16 @@ def test_echo_is_answered(tmp_path, needs):
         peers.run("echoscu", "-aec", NODE, "127.0.0.1", door.port)
 
 
+@pytest.mark.parametrize(("priority", "urgent"), [(0, 0), (1, 1), (2, 0)], ids=["medium", "high", "low"])
+def test_what_a_sender_calls_urgent_arrives_as_urgent(tmp_path, radiograph, priority, urgent):
+    """The C-STORE's Priority is part of the arrival: 1 where it is HIGH."""
+    path, _ = radiograph()
+    with open_door(tmp_path / "node") as door:
+        with hold_open([path], door.address) as push:
+            assert push._association.send_c_store(path, priority=priority).Status == 0
+        assert [arrival.priority for arrival in door.arrivals] == [urgent]
+
+
 def test_response_waits_for_receive(tmp_path, radiograph):
     """No answer goes out before `receive` has returned: the law to acknowledge after durable."""
     path, _ = radiograph()
@@ -229,6 +239,69 @@ def test_association_over_the_limit_is_rejected(tmp_path, radiograph):
             hold_open([path], door.address)
         door.wait_for(lambda: len(door.ended) == 2)
         assert send([path], door.address) == [0x0000]
+
+
+def test_address_over_its_share_is_rejected(tmp_path, radiograph, caplog):
+    """Where an address has its share of the places, its next association is turned away for now, and that is told."""
+    path, _ = radiograph()
+    with open_door(tmp_path / "node", limits=Limits(associations=9, per_address=1)) as door:
+        with hold_open([path], door.address), pytest.raises(Retryable):
+            hold_open([path], door.address)
+        door.wait_for(lambda: len(door.ended) == 1)
+        assert send([path], door.address) == [0x0000]
+    [told] = [r.fields for r in caplog.records if r.getMessage() == "association_refused"]
+    assert told["reason"] == "too many associations from this address"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"largest_object_bytes": 20_000}, "the object is larger than 0.02 MB"),
+        ({"in_flight_bytes": 20_000}, "too many bytes are under way at once"),
+    ],
+)
+def test_object_for_which_there_is_no_room_is_refused_in_its_midst(tmp_path, radiograph, caplog, limits, reason):
+    """It gets 0xA700 at its end, nothing of it stays, and a smaller one comes in on the same association."""
+    path, _ = radiograph(rows=256, cols=256)
+    small, _ = radiograph(rows=64, cols=64)
+    with open_door(tmp_path / "node", limits=Limits(**limits)) as door:
+        assert send([path, small], door.address) == [0xA700, 0x0000]
+        assert not list(door.incoming.iterdir())
+    assert len(door.arrivals) == 1
+    [told] = [r.fields for r in caplog.records if r.getMessage() == "instance_refused"]
+    assert (told["reason"], told["status"], "listener." in told["hint"]) == (reason, "0xA700", True)
+
+
+def test_disk_that_fills_in_the_midst_of_a_large_object_is_seen(tmp_path, radiograph, monkeypatch):
+    """The floor of free space holds in the midst of an object, too: it is looked at again as the object grows."""
+    monkeypatch.setattr("cxrnode.dimse.spool._LOOK_AGAIN_BYTES", 100_000)
+    path, _ = radiograph(rows=512, cols=512)
+    asked = []
+
+    def fills():
+        asked.append(1)
+        if len(asked) == 2:
+            raise OutOfSpace
+
+    with open_door(tmp_path / "node") as door:
+        door.admit = fills
+        assert send([path], door.address) == [0xA700]
+        assert not list(door.incoming.iterdir())
+
+
+def test_end_of_an_association_is_told_with_its_reason(tmp_path, radiograph, caplog):
+    """Released, aborted, and silent for too long: the log says which, and the last as a warning."""
+    caplog.set_level("INFO", "cxrnode")
+    path, _ = radiograph()
+    with open_door(tmp_path / "node", limits=Limits(idle_seconds=0.3)) as door:
+        assert send([path], door.address) == [0x0000]
+        push = hold_open([path], door.address)
+        push.abort()
+        door.wait_for(lambda: len(door.ended) == 2)
+        hold_open([path], door.address)
+        door.wait_for(lambda: len(door.ended) == 3)
+    told = [(r.fields["reason"], r.levelname) for r in caplog.records if r.getMessage() == "association_ended"]
+    assert told == [("released", "INFO"), ("aborted by the peer", "WARNING"), ("silent for 0.3 s", "WARNING")]
 
 
 def test_aborted_association_ends_once_and_leaves_nothing(tmp_path, radiograph):

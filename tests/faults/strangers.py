@@ -110,9 +110,11 @@ class Stranger:
         return taken
 
 
-def store(sop_instance: str, size: int, *, message: int = 1) -> Iterator[bytes]:
-    """Give a C-STORE of so many bytes that are no data set, and seen to be none at once, in PDUs of 64 KiB."""
+def store(sop_instance: str, size: int, *, message: int = 1, start: bytes = b"") -> Iterator[bytes]:
+    """Give a C-STORE of so many bytes, in PDUs of 64 KiB: after a start that has a sense, what is seen to have none."""
     yield wire.p_data(wire.fragment(1, 3, wire.command(wire.store_fields(sop_instance, message=message))))
+    if start:
+        yield wire.p_data(wire.fragment(1, 0, start))
     chunk = b"\xff" * 65_536
     for at in range(0, size, len(chunk)):
         last = at + len(chunk) >= size
