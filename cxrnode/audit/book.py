@@ -71,13 +71,19 @@ class Book:
         return len(old)
 
     def _open(self, day: date) -> None:
-        if self._day == day:
+        path = self.folder / f"audit-{day.isoformat()}.xml"
+        if self._day == day and self._is_at(path):
             return
         self._let_go()
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        path = self.folder / f"audit-{day.isoformat()}.xml"
         self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._day, self._torn = day, _is_torn(self._handle)
+
+    def _is_at(self, path: Path) -> bool:
+        """Tell whether the open file is still the one of this name: somebody may have moved or removed it."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(path.stat(), os.fstat(self._handle))
+        return False
 
     def _let_go(self) -> None:
         if self._day is not None:

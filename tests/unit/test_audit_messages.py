@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cxrnode.audit import AuditTrail
+from cxrnode.audit import AuditTrail, book
 from cxrnode.audit.book import Book
 from cxrnode.audit.events import Instances, Subject
 from cxrnode.audit.trail import Peer, user
@@ -179,6 +179,37 @@ def test_a_file_that_cannot_be_written_is_said_once_and_stops_nothing(
     blocked.unlink()
     trail.commanded("resume")
     assert [alert_texts(root) for root in told_in(blocked)] == [["resume"]]
+
+
+def test_a_disk_that_fills_in_the_midst_of_a_message_spoils_that_one_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said; what was written of it is no message, and the next begins a line of its own."""
+    trail = trail_in(tmp_path)
+    trail.commanded("one")
+    with monkeypatch.context() as full:
+        full.setattr(book.os, "write", lambda handle, data: _write(handle, data[:100]))
+        trail.commanded("two")
+    trail.commanded("three")
+    assert [record.message for record in caplog.records] == ["audit_failed"]
+    first, torn, third = lines_in(tmp_path)
+    assert (wrong_with(first), wrong_with(third), len(torn)) == ([], [], 100)
+    assert book.messages(next(tmp_path.glob("*.xml")), 0, 1 << 20)[0] == [first, third]
+
+
+_write = os.write
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    """Messages must not go on into a file that nobody looks for."""
+    trail = trail_in(tmp_path)
+    trail.commanded("one")
+    (path,) = tmp_path.glob("*.xml")
+    path.rename(tmp_path / "moved")
+    trail.commanded("two")
+    path.unlink()
+    trail.commanded("three")
+    assert [alert_texts(root) for root in told_in(tmp_path)] == [["three"]]
 
 
 def test_two_processes_write_whole_lines_to_one_file(tmp_path: Path) -> None:
