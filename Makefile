@@ -25,7 +25,7 @@ test: $(STAMP) ## the tests; ARGS=--require-peers counts a missing peer as a fai
 	$(BIN)/pytest $(ARGS)
 
 test-faults: $(STAMP) ## the long form of the fault suites, with counts of what was injected, lost and doubled
-	$(BIN)/pytest tests/faults --long --require-peers $(ARGS)
+	$(BIN)/pytest tests/faults tests/end_to_end/test_kill_serve.py --long --require-peers $(ARGS)
 
 fuzz: $(STAMP) ## the long form of fuzzing: associations, headers, pixels, settings
 	$(BIN)/pytest tests/fuzz --long --require-peers $(ARGS)
