@@ -62,6 +62,10 @@ def settings() -> Settings:
     return load()
 
 
+_STEERING = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+"""Controls, what turns the direction of writing, and halves of characters (file names of another encoding)."""
+
+
 def say(text: str = "") -> None:
     """Print a line for a person, or for a script."""
     sys.stdout.write(f"{_seen(text)}\n")
@@ -73,8 +77,13 @@ def say_aside(text: str) -> None:
 
 
 def _seen(text: str) -> str:
-    """Give text without what would steer a terminal: a page or a file name may come from somebody else's bundle."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "?", text)
+    """Give text without what would steer a terminal, or cannot be written: it may come from a header or a bundle."""
+    return re.sub(_STEERING, "?", text)
+
+
+def in_line(text: object) -> str:
+    """Give what a sender stated so that it cannot begin a line of its own either."""
+    return re.sub(r"[\n\t\u2028\u2029]", "?", _seen(str(text)))
 
 
 def say_error(error: CxrnodeError) -> int:
@@ -101,7 +110,7 @@ def say_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_seen(str(cell)).replace("\n", "?")) for cell in row))
+        table.add_row(*(Text(in_line(cell)) for cell in row))
     Console(highlight=False).print(table)
 
 

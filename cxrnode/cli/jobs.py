@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cxrnode.cli.app import Json, app, say, say_json, say_table, settings
+from cxrnode.cli.app import Json, app, in_line, say, say_json, say_table, settings
 from cxrnode.cli.operator import audited, opened_ledger
 from cxrnode.domain.reasons import OPERATORS_RETRACTIONS
 from cxrnode.errors import NeedsOperator
@@ -127,8 +127,9 @@ def _say_details(details: JobDetails) -> None:
     say(f"job {job.job}: {job.state}{urgent}, attempt {job.attempt}{reason}")
     for line in _standing(job):
         say(line)
-    say(f"study {job.study_uid}")
-    say(f"accession {job.patient.accession_number or '-'}, patient {job.patient.patient_id or '-'}")
+    say(f"study {in_line(job.study_uid)}")
+    patient = job.patient
+    say(f"accession {in_line(patient.accession_number) or '-'}, patient {in_line(patient.patient_id) or '-'}")
     for destination, sentences in job.fallbacks.items():
         for sentence in sentences:
             say(f"{destination} {sentence}")
@@ -154,7 +155,7 @@ def _standing(job: JobView) -> Iterator[str]:
 def _say_member(member: MemberView) -> None:
     from cxrnode.domain.wording import sentences
 
-    say(f"\nimage {member.sop_instance_uid}")
+    say(f"\nimage {in_line(member.sop_instance_uid)}")
     code = member.verdict if member.outcome is None else member.outcome
     for sentence in sentences(code, member.summary or {}) or ["Not run yet."]:
         say(f"  {sentence}")

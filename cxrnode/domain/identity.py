@@ -40,6 +40,11 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def file_stem(uid: str) -> str:
+    """Give how a file of this instance is called, without its ending: its UID, where that is one, else its digest."""
+    return uid if is_uid(uid) else f"no-uid-{digest(uid)[:32]}"
+
+
 def derived_uid(*parts: object) -> str:
     """Give the UID that these parts always have: `2.25.` and a UUID made of their digest (PS3.5 B.2)."""
     number = uuid.UUID(bytes=bytes.fromhex(digest("cxrnode", *parts))[:16], version=5)

@@ -18,7 +18,7 @@ from cxrnode.archive import ReferenceArchive
 from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import CommitmentPolicy
 from cxrnode.domain.finding import ImagePrediction, ImageResult
-from cxrnode.domain.identity import AETitle, InstanceUID
+from cxrnode.domain.identity import AETitle, InstanceUID, file_stem
 from cxrnode.domain.study import Arrival, Instance, Sender
 from cxrnode.errors import DeviceMissing, NeedsOperator
 from cxrnode.evidence.overlay import overlay
@@ -116,6 +116,10 @@ class Replay:
         self._engine.line.association_ended(_REPLAY.association)
 
     def _receive(self, path: Path) -> None:
+        if not _is_encodable(path):
+            reason = "its name is in another encoding than this system's: rename it"
+            self._asides.append(Aside(file=path, outcome="not opened", reason=reason))
+            return
         arrival = Arrival(
             path=path, sop_class_uid="", sop_instance_uid=InstanceUID(""), transfer_syntax_uid="", sender=_REPLAY
         )
@@ -159,7 +163,7 @@ class Replay:
         folder = self._out / "overlays"
         folder.mkdir(exist_ok=True)
         picture = overlay(answer.preview, result, (source.facts.rows, source.facts.columns))
-        (folder / f"{source.uid}.png").write_bytes(picture)
+        (folder / f"{file_stem(source.uid)}.png").write_bytes(picture)
 
     def _summed_up(self) -> Summary:
         table, counts = self._out / "findings.csv", self._engine.ledger.counts()
@@ -170,6 +174,15 @@ class Replay:
             undelivered=counts.deliveries_parked,
             findings=table,
         )
+
+
+def _is_encodable(path: Path) -> bool:
+    """Whether the ledger can hold a path: Python gives bytes that are no text as halves of characters (PEP 383)."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _duplicate(path: Path, uid: str) -> Aside:

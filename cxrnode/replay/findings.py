@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrnode.domain.identity import file_stem
 from cxrnode.domain.reasons import REASONS
 from cxrnode.ledger.views import InstanceView
 
@@ -26,6 +27,9 @@ COLUMNS = (
     *_MEASURED, "area_unit", "absent", "present", "indeterminate", "findings", "missing", "caveats", "segmentations",
     "report", "overlay",
 )  # fmt: skip
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a table program takes for a formula."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +54,21 @@ def write_findings(outcomes: Iterable[InstanceView], asides: Iterable[Aside], ou
             table.writerow(_row(outcome, out))
         for aside in asides:
             counted[aside.outcome] += 1
-            table.writerow(asdict(aside))
+            table.writerow({name: _plain(str(value)) for name, value in asdict(aside).items()})
     return counted
 
 
 def _row(view: InstanceView, out: Path) -> dict[str, Any]:
     summary = view.summary or {}
     results: Sequence[Mapping[str, Any]] = summary.get("results", ())
-    picture = Path("overlays") / f"{view.sop_instance_uid}.png"
+    picture = Path("overlays") / f"{file_stem(view.sop_instance_uid)}.png"
     return {
-        "file": view.key,
+        "file": _plain(view.key),
         **_outcome(view),
-        "study_uid": view.study_uid,
-        "series_uid": view.series_uid,
-        "sop_instance_uid": view.sop_instance_uid,
-        "modality": view.modality,
+        "study_uid": _plain(view.study_uid),
+        "series_uid": _plain(view.series_uid),
+        "sop_instance_uid": _plain(view.sop_instance_uid),
+        "modality": _plain(view.modality),
         "view": summary.get("view", ""),
         "models": " ".join(result["model"] for result in results),
         **_numbers(results),
@@ -78,6 +82,12 @@ def _row(view: InstanceView, out: Path) -> dict[str, Any]:
         "report": view.report,
         "overlay": picture if (out / picture).is_file() else "",
     }
+
+
+def _plain(text: str | None) -> str:
+    """Give what a header or a file system states so that no table program calculates it, and any encoding takes it."""
+    stated = (text or "").encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"'{stated}" if stated.startswith(_FORMULA) else stated
 
 
 def _outcome(view: InstanceView) -> dict[str, str]:

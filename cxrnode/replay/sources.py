@@ -63,16 +63,18 @@ def _of_file(path: Path, extracted: Path) -> Iterator[Path]:
 
 
 def _listed(dicomdir: Path) -> Iterator[Path]:
-    """Give the files that a DICOMDIR refers to (PS3.3 F.3, Referenced File ID)."""
+    """Give the files that a DICOMDIR refers to (PS3.3 F.3, Referenced File ID), which lie below its folder."""
+    hint = "give the folder that it lies in"
     try:
         records = pydicom.dcmread(dicomdir)["DirectoryRecordSequence"].value
+        stated = [record.get("ReferencedFileID") for record in records]
+        files = [dicomdir.parent.joinpath(*([name] if isinstance(name, str) else name)) for name in stated if name]
+        strangers = [file for file in files if not file.resolve().is_relative_to(dicomdir.parent.resolve())]
     except Exception as error:
-        hint = "give the folder that it lies in"
         raise NeedsOperator("the DICOMDIR cannot be read", subject=str(dicomdir), hint=hint) from error
-    for record in records:
-        parts = record.get("ReferencedFileID")
-        if parts:
-            yield dicomdir.parent.joinpath(*([parts] if isinstance(parts, str) else parts))
+    if strangers:
+        raise NeedsOperator("the DICOMDIR names files outside its folder", subject=str(dicomdir), hint=hint)
+    yield from files
 
 
 def _members(archive: Path, extracted: Path) -> Iterator[Path]:
