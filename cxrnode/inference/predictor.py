@@ -104,9 +104,8 @@ class ChildPredictor:
 
     def waits_for(self) -> str:
         """Give what has to come before any image can be analysed; empty where nothing has. Looks for it meanwhile."""
-        child = self._child
-        missing = self._missing or (child.end if child is not None else None)
-        if not isinstance(missing, DeviceMissing) or self._device_seconds is None:
+        missing = self._missing
+        if missing is None or self._device_seconds is None:
             return ""
         if time.monotonic() - self._looked > self._device_seconds:
             self._living()
@@ -194,7 +193,7 @@ class ChildPredictor:
             if self._closed:
                 raise Stopping("the models are shut down", operation="predict")
             if self._child is None or isinstance(self._child.end, ChildLost) or self._is_time_to_look():
-                self._child = ChildProcess(self._plan, self._replace, self._is_ready)
+                self._child = ChildProcess(self._plan, self._replace, self._has_begun)
                 self._looked = time.monotonic()
             return self._child
 
@@ -204,9 +203,9 @@ class ChildPredictor:
         gone = self._child is not None and isinstance(self._child.end, DeviceMissing)
         return gone and self._device_seconds is not None and since > self._device_seconds
 
-    def _is_ready(self, child: ChildProcess) -> None:
-        """Remember where the models run."""
-        self._missing = None
+    def _has_begun(self, child: ChildProcess) -> None:
+        """Remember where the models run, or that there is nowhere to run them."""
+        self._missing = child.end if isinstance(child.end, DeviceMissing) else None
         self._had_gpu = self._had_gpu or child.device.startswith("cuda")
 
     def _replace(self, gone: ChildProcess) -> None:
@@ -215,10 +214,8 @@ class ChildPredictor:
         Not where the one that is gone never got ready: it would only fail again, over and over.
         """
         with self._lock:
-            if isinstance(gone.end, DeviceMissing):
-                self._missing = gone.end
             if not self._closed and self._child is gone and gone.models is not None:
-                self._child = ChildProcess(self._plan, self._replace, self._is_ready)
+                self._child = ChildProcess(self._plan, self._replace, self._has_begun)
 
     def _call(self, child: ChildProcess, kind: str, body: Mapping[str, Any]) -> Call:
         with self._waited_for():

@@ -85,7 +85,7 @@ class ChildProcess:
     ) -> None:
         """Spawn it and return at once.
 
-        `began` is called when it has loaded its models, `ended` when it is gone, from the thread that watches it.
+        `began` is called when it has loaded its models or cannot, `ended` when it is gone, by the thread that watches.
         """
         self._plan = plan
         self._ended, self._began = ended, began
@@ -208,7 +208,7 @@ class ChildProcess:
         if frame.kind == protocol.READY:
             self._got_ready(frame)
         elif frame.kind == protocol.FATAL:
-            self._end_with(protocol.decode_stop(frame.body))
+            self._got_fatal(protocol.decode_stop(frame.body))
         elif frame.kind == protocol.BEAT:
             self._got_beat(frame)
         elif frame.kind == protocol.BEGIN:
@@ -217,6 +217,11 @@ class ChildProcess:
             self._stages.pop(frame.body["stage"], None)
         else:
             self._reply(frame.body["call"], frame)
+
+    def _got_fatal(self, error: CxrnodeError) -> None:
+        self._end = self._end or error
+        self._began(self)
+        self._end_with(error)
 
     def _got_ready(self, frame: Frame) -> None:
         self._device, self._reason = frame.body["device"], frame.body["reason"]
