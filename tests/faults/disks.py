@@ -7,6 +7,7 @@ makes it read-only at once (errors=remount-ro), and that it is unmounted with it
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -66,6 +67,10 @@ class Disk:
         handle = os.open(ballast, os.O_WRONLY | os.O_CREAT)
         try:
             os.posix_fallocate(handle, 0, max(1, free.f_bavail * free.f_frsize - leave_bytes))
+        except OSError as error:
+            # Others write meanwhile, and what they wrote may not have its blocks yet: then it is full already.
+            if error.errno != errno.ENOSPC:
+                raise
         finally:
             os.close(handle)
         return ballast
