@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -21,6 +22,8 @@ from cxrnode.phantom import Patient
 from cxrnode.testing import hold_open, send
 from tests import peers
 from tests.fakes.door import NODE, OpenDoor, data_set_of, open_door
+from tests.faults.strangers import Stranger
+from tests.fuzz import wire
 from tests.waiting import wait_for
 
 LOSSY_OF_8_BITS = {"1.2.840.10008.1.2.4.50"}
@@ -429,6 +432,26 @@ def test_node_commits_to_nothing(tmp_path):
         modality.close()
 
 
+def test_flood_of_reports_makes_no_threads(tmp_path):
+    """Reports that come while one is being taken are served after it, in the association's own thread."""
+    may_return, flood = threading.Event(), 40
+    fields = {0x0002: wire.COMMITMENT, 0x0100: wire.N_EVENT_REPORT, 0x0110: 1, 0x0800: 1, 0x1000: "1.2", 0x1002: 1}
+    transaction = b"\x08\x00\x95\x11\x04\x00\x00\x001.2\x00"
+    report = wire.p_data(wire.fragment(5, 3, wire.command(fields)), wire.fragment(5, 2, transaction))
+    with open_door(tmp_path / "node") as door, Stranger(door.port) as archive:
+        door.report = lambda _: may_return.wait(10)
+        archive.associate()
+        before = threading.active_count()
+        archive.say(report * flood)
+        archive.say(wire.ECHO)
+        wait_for(lambda: not select.select([archive._wire], [], [], 0.5)[0], 10)
+        most = threading.active_count()
+        may_return.set()
+        assert [archive.status() for _ in range(flood)] == [0] * flood
+        assert len(door.reports) == flood
+    assert most <= before + 2
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -447,8 +470,8 @@ class Relay:
         return self._server.getsockname()[1]
 
     def __exit__(self, *_: object) -> None:
-        for wire in (self._server, *self._wires):
-            wire.close()
+        for end in (self._server, *self._wires):
+            end.close()
 
     def _carry(self) -> None:
         near, _ = self._server.accept()

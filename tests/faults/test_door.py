@@ -416,25 +416,6 @@ def test_what_is_no_object_is_bounded_in_memory(
     tally.add(f"door: {fault}", injected=1, fired=1, instances=1)
 
 
-def test_flood_of_reports_makes_no_threads(node: Serve, others: Callable[[], None], tally: Tally) -> None:
-    """Five hundred commitment reports without waiting are served in turn, in the association's own thread."""
-    fields = {0x0002: wire.COMMITMENT, 0x0100: wire.N_EVENT_REPORT, 0x0110: 1, 0x0800: 1, 0x1000: "1.2", 0x1002: 1}
-    report = wire.p_data(wire.fragment(5, 3, wire.command(fields))) + wire.p_data(wire.fragment(5, 2, b""))
-    threads, most = _threads(node.pid), 0
-    with Stranger(node.port, seconds=60) as stranger, ThreadPoolExecutor(1) as pool:
-        stranger.associate()
-        sent = pool.submit(stranger.say, report * 500)
-        answers = []
-        for _ in range(500):
-            answers.append(stranger.status())
-            most = max(most, _threads(node.pid))
-        sent.result()
-    assert -1 not in answers
-    assert most <= threads + 6
-    others()
-    tally.add("door: flood of reports", injected=500, fired=500, instances=1)
-
-
 def test_garbage_is_told_once(node: Serve, others: Callable[[], None], tally: Tally) -> None:
     """A port scanner and a web browser leave one line, with the address, and no place taken."""
     log = Counted(node)
