@@ -330,6 +330,7 @@ def test_replay_at_debug_names_no_patient(films: Films, tmp_path: Path) -> None:
     assert '"event"' in done.stderr
     assert "Traceback" not in done.stderr
     assert said_of_a_patient(done.stderr) == []
+    assert [path for path in (tmp_path / "out").rglob("*") if path.stat().st_mode & 0o077] == []
 
 
 def test_plain_pydicom_would_be_found_out(films: Films) -> None:
