@@ -53,7 +53,7 @@ class Node:
             Door(ae_title=NODE, port=0, limits=limits),
             incoming=self.bench.archive.incoming,
             receive=self.bench.line.receive,
-            report=lambda report: False,
+            report=lambda report: self.bench.line.confirm(report.transaction_uid, report.committed, report.failed),
             association_opened=lambda _: self._count("opened"),
             association_ended=self._end,
         )
