@@ -17,7 +17,7 @@ from cxrnode.domain.judgment import GATE, judge_image
 from cxrnode.domain.reasons import CAVEATS
 from cxrnode.domain.selection import NotSuitable, Suitable, select
 from cxrnode.domain.study import Instance
-from cxrnode.errors import Fatal, LeaseLost, Retryable, Unsuitable
+from cxrnode.errors import Fatal, LeaseLost, NeedsOperator, Retryable, Unsuitable
 from cxrnode.pipeline.composing import Composed, Composing
 from cxrnode.pipeline.failure import counts, due, reason, tell_failure
 from cxrnode.pipeline.plan import Plan
@@ -205,11 +205,18 @@ class Running:
             return RefusedImage(source=member, code=claim.verdicts[member.row])
         try_again(answer, last=claim.tries >= self._plan.job_policy.attempts)
         if answer.failure:
+            self._require_kept(member)
             return RefusedImage(source=member, code=answer.failure.code)
         suitable = select(member.facts, children=self._plan.children)
         if isinstance(suitable, NotSuitable):  # the rules were other ones when the study closed
             return RefusedImage(source=member, code=suitable.code)
         return self._judge_pixels(member, answer, suitable)
+
+    def _require_kept(self, member: Instance) -> None:
+        """A file that is gone is no image that cannot be read: it was lost here, and a person has to bring it back."""
+        if not self._archive.path(member.key).is_file():
+            hint = "see 'A kept instance cannot be read' in docs/operations.md"
+            raise NeedsOperator("its file is gone from the spool", operation="predict", subject=member.uid, hint=hint)
 
     def _judge_pixels(
         self, member: Instance, answer: ImagePrediction, suitable: Suitable
