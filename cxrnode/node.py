@@ -42,7 +42,8 @@ from cxrnode.pipeline.retaining import Retaining
 from cxrnode.pipeline.running import Seen
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.schedule import Bell, Bells
-from cxrnode.settings import ListenerSettings, Settings
+from cxrnode.settings import Settings
+from cxrnode.settings.sections import ListenerSettings
 from cxrnode.telemetry import Event, tell
 from cxrnode.web.dependency import Dependency
 

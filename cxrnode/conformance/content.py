@@ -17,7 +17,7 @@ from cxrnode.domain.reasons import OPERATORS_RETRACTIONS, RETRACTIONS
 from cxrnode.evidence import codes
 from cxrnode.evidence.inspection.tables import IODS
 from cxrnode.evidence.key_objects import REJECTED_FOR_QUALITY, REJECTED_FOR_SAFETY
-from cxrnode.settings import DestinationSettings
+from cxrnode.settings.sections import DestinationSettings
 
 MEANT: Mapping[Kind, tuple[str, str]] = {
     Kind.SEG: ("segmentation", "an image and a model that outlines something on it"),

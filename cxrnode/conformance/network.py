@@ -18,7 +18,7 @@ from cxrnode.dimse.listener import REJECTED
 from cxrnode.errors import ClassNotAccepted, CxrnodeError, NeedsOperator, Retryable
 from cxrnode.evidence.encode import IMPLEMENTATION_CLASS_UID
 from cxrnode.pipeline.reception import MISMATCH
-from cxrnode.settings import ListenerSettings
+from cxrnode.settings.sections import ListenerSettings
 
 _CONTEXT = ("abstract syntax", "UID", "transfer syntaxes", "role of the node")
 _STATUS = ("status", "meaning", "what happens")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cxrnode.conformance.markdown import literal, table
 from cxrnode.dimse.certificates import SMALLEST_CURVE, SMALLEST_RSA
 from cxrnode.dimse.tls import CIPHERS
-from cxrnode.settings import TlsSettings
+from cxrnode.settings.sections import TlsSettings
 
 TLS_13 = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 NAMES = {

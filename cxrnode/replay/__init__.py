@@ -26,7 +26,8 @@ from cxrnode.node import Engine
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.replay.findings import Aside, write_findings
 from cxrnode.replay.sources import found
-from cxrnode.settings import RetrySettings, Settings
+from cxrnode.settings import Settings
+from cxrnode.settings.sections import RetrySettings
 
 WORK = ".cxrnode"
 _LOOK_SECONDS = 0.2

@@ -16,7 +16,8 @@ from cxrnode import settings
 from cxrnode.domain.capability import Kind, ReportClass
 from cxrnode.domain.delivery import RejectionNotes
 from cxrnode.errors import SettingsInvalid
-from cxrnode.settings import DestinationSettings, RuleSettings, Settings, StatSettings, load
+from cxrnode.settings import Settings, load
+from cxrnode.settings.sections import DestinationSettings, RuleSettings, StatSettings
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "deploy" / "cxrnode.toml"
 WISHES = [kind for kind in Kind if kind is not Kind.REJECTION]
