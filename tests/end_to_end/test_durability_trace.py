@@ -7,8 +7,7 @@ name, the folder of that name, the ledger's commit, and only then the response o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,83 +16,21 @@ import pytest
 from cxrnode.phantom import Radiograph, write
 from tests import peers
 from tests.end_to_end.processes import Serve
+from tests.tracing import Call, calls_of, is_store_response
 
 pytestmark = pytest.mark.peers
 
 CALLS = "openat,mkdir,mkdirat,fsync,fdatasync,rename,renameat,renameat2,link,linkat,pwrite64,write,sendto,sendmsg"
-
-_LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
-_RESUMED = re.compile(r"^<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)$")
-_WHOLE = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
-_PATH = re.compile(r"(?<=<)(/[^<>]*)(?=>)|(?<=\")(/[^\"]*)(?=\")")
-_PDATA, _RSP = b"\x04\x00", b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x80"
-"""P-DATA-TF (PS3.8 9.3.5), and Command Field (0000,0100) = 0x8001, C-STORE-RSP (PS3.7 9.3.1.2)."""
 
 
 class OutOfOrder(AssertionError):
     """The trace does not show what a power cut would need."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One system call. `began` and `ended` are line numbers of the trace; `paths` the files that it names."""
-
-    name: str
-    began: int
-    ended: int
-    arguments: str
-    paths: tuple[str, ...]
-    result: int
-
-    @property
-    def bytes(self) -> bytes:
-        """The first string among its arguments, as bytes."""
-        quoted = re.search(r'"((?:[^"\\]|\\.)*)"', self.arguments)
-        return quoted[1].encode("latin-1").decode("unicode_escape").encode("latin-1") if quoted else b""
-
-
-def calls_of(trace: str) -> list[Call]:
-    """Read the output of `strace -f -yy`, putting calls together that another thread interrupted; failed ones left out.
-
-    A call counts as done where it returned and as begun where it was entered, so an order that holds here holds.
-    """
-    return [call for call in _calls(trace.splitlines()) if call.result >= 0]
-
-
-def _calls(lines: Sequence[str]) -> Iterator[Call]:
-    unfinished: dict[tuple[str, str], tuple[int, str]] = {}
-    for number, line in enumerate(lines):
-        match = _LINE.match(line)
-        if not match:
-            continue
-        pid, rest, began = match["pid"], match["rest"], number
-        if rest.endswith("<unfinished ...>"):
-            name = rest.split("(", 1)[0]
-            unfinished[pid, name] = (number, rest.removesuffix("<unfinished ...>").rstrip())
-            continue
-        if resumed := _RESUMED.match(rest):
-            began, start = unfinished.pop((pid, resumed["name"]), (number, f"{resumed['name']}("))
-            rest = start + resumed["rest"]
-        if whole := _WHOLE.match(rest):
-            yield _call(whole, began, number)
-
-
-def _call(whole: re.Match[str], began: int, ended: int) -> Call:
-    paths = tuple(first or second for first, second in _PATH.findall(whole["arguments"]))
-    return Call(
-        name=whole["name"],
-        began=began,
-        ended=ended,
-        arguments=whole["arguments"],
-        paths=paths,
-        result=int(whole["result"]),
-    )
-
-
 def check_order(calls: Sequence[Call], *, uid: str, state: Path, port: int) -> None:
     """Hold the trace of one received instance against law 1. OutOfOrder names the step that is missing."""
     wal = f"{state}/ledger.sqlite-wal"
-    response = _only(calls, "the C-STORE response", lambda c: _is_response(c, port))
+    response = _only(calls, "the C-STORE response", lambda c: is_store_response(c, port))
     before = [call for call in calls if call.ended < response.began]
     rename = _only(before, "rename to the final name before the response", lambda c: _is_keeping(c, uid, state))
     part, final = rename.paths[0], rename.paths[-1]
@@ -117,11 +54,6 @@ def _check_folders(before: Sequence[Call], state: Path) -> None:
         if below and not path.endswith((".part", "-shm", ".lock")):
             parent = str(Path(path).parent)
             _some(before, f"fsync of the folder of {Path(path).name}", _fsync(parent, after=call))
-
-
-def _is_response(call: Call, port: int) -> bool:
-    ours = f"127.0.0.1:{port}->" in call.arguments
-    return call.name in {"sendto", "sendmsg"} and ours and call.bytes.startswith(_PDATA) and _RSP in call.bytes
 
 
 def _is_keeping(call: Call, uid: str, state: Path) -> bool:
@@ -217,7 +149,7 @@ def test_trace_without_any_one_step_is_found_out(traced: Traced) -> None:
     calls = calls_of(traced.trace)
     traced.check(calls)
     wal = f"{traced.state}/ledger.sqlite-wal"
-    response = next(call for call in calls if _is_response(call, traced.port))
+    response = next(call for call in calls if is_store_response(call, traced.port))
     rename = next(call for call in calls if _is_keeping(call, traced.uid, traced.state))
     steps: dict[str, Callable[[Call], bool]] = {
         "fsync of the received file": lambda c: c.name == "fsync" and c.paths[:1] == (rename.paths[0],),
@@ -239,7 +171,7 @@ def test_trace_with_an_early_response_is_found_out(traced: Traced) -> None:
     """Negative control: the checker refuses a trace whose response went out before the ledger's last fsync returned."""
     calls = calls_of(traced.trace)
     wal = f"{traced.state}/ledger.sqlite-wal"
-    response = next(call for call in calls if _is_response(call, traced.port))
+    response = next(call for call in calls if is_store_response(call, traced.port))
     committed = [c for c in calls if c.name in {"fsync", "fdatasync"} and c.paths[:1] == (wal,)]
     last = max((c for c in committed if c.ended < response.began), key=_began)
     early = Call(
