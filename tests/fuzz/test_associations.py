@@ -282,7 +282,7 @@ def test_a_peer_that_breaks_the_protocol_harms_nobody(
 ) -> None:
     """Each ends within its limits; what it was answered Success for has a row; the honest are served meanwhile."""
     dice = random.Random(f"associations {speaker}")
-    count = inputs(25, 1500)
+    count = inputs(20, 1500)
     said = [(SPEAKERS[speaker](dice), dice.choice(("shut", *("wait",) * 6, "reset"))) for _ in range(count)]
     with running(tmp_path) as node:
         with ThreadPoolExecutor(AT_ONCE) as pool:
