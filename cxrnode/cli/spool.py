@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 spool = typer.Typer(help="Show, sweep and back up what the node keeps.", no_args_is_help=False)
 app.add_typer(spool, name="spool")
 
+_INSIDE = "it lies in the state folder itself"
 _BUSY = "a sweep or a backup runs: try again when it has ended"
 
 
@@ -115,6 +116,8 @@ def backup(
     from cxrnode.node import LEDGER_FILE, spool_of
 
     kept = spool_of(settings())
+    if to.resolve().is_relative_to(kept.root.parent.resolve()):
+        raise NeedsOperator(_INSIDE, operation="back up", subject=str(to), hint="name a folder elsewhere")
     with opened_ledger() as ledger, kept.alone() as alone:
         if not alone:
             raise NeedsOperator(_BUSY, operation="back up", subject=str(to))

@@ -44,7 +44,7 @@ _SWEPT_HINT = "see 'The images of a study were swept' in docs/operations.md"
 _STAY = (Kind.SR, Kind.PAGES, Kind.REJECTION)
 """Kinds whose bytes a later job reads: the report that the next one follows, the series that pages share."""
 _TABLES = {What.SOURCE: instances, What.EVIDENCE: evidence}
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 
 def holdings(

@@ -166,7 +166,7 @@ class Retaining:
         going = iter(going)
         while not until() and (page := list(islice(going, _AT_ONCE))):
             sizes = {one.key: self._spool.size_of(one.key) for one in page}
-            for what in What:
+            for what in dict.fromkeys(one.what for one in page):
                 rows = [one.row for one in page if one.what is what]
                 marked = self._inventory.mark_swept(what, rows, self._clock.now(), uncommitted=self._rules.uncommitted)
                 swept.count += len(marked)

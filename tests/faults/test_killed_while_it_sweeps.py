@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ RULES = Rules(source_days=10, not_analysed_days=10, evidence_days=10, held_by=("
 TAKEN = [*list(FILMS)[:3], next(iter(FILMS))]
 """Three films, and the first once more when it was swept."""
 OF_RETENTION = ("inventory.", "spool.", "keeper.", "ledger.restore")
-"""In the short form a life is killed where each of these is called the last time, in the long one at every call."""
+"""In the short form a life is killed where each of these is called first and last, in the long one at every call."""
 
 
 @dataclass
@@ -147,6 +147,11 @@ def _assert_all_swept(world: World, evidence: set[str]) -> None:
     assert world.peer.overwritten == []
 
 
+def _first_and_last(names: Sequence[str]) -> list[int]:
+    calls = [(name, at) for at, name in enumerate(names, 1) if name.startswith(OF_RETENTION)]
+    return sorted({*dict(calls).values(), *dict(reversed(calls)).values()})
+
+
 def test_killed_at_any_call_of_a_sweep_nothing_that_was_promised_is_gone(
     make_world: Callable[[], World], tally: Tally, *, long: bool
 ) -> None:
@@ -164,8 +169,7 @@ def test_killed_at_any_call_of_a_sweep_nothing_that_was_promised_is_gone(
         "ledger.restore",
     } <= {*killer.names}
     fired = 0
-    last = {name: at for at, name in enumerate(killer.names, 1) if name.startswith(OF_RETENTION)}
-    for at in range(1, killer.calls + 1) if long else sorted(last.values()):
+    for at in range(1, killer.calls + 1) if long else _first_and_last(killer.names):
         for after in (False, True):
             world, mortal = make_world(), Killer(at=at, after=after)
             with pytest.raises(Killed):

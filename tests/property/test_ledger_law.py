@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cxrnode.domain.delivery import DELIVERY_TRANSITIONS, Delivery, DeliveryState
 from cxrnode.domain.identity import StudyUID
 from cxrnode.domain.job import JOB_TRANSITIONS, JobState
+from cxrnode.domain.retention import What
+from cxrnode.domain.study import Recorded
 from cxrnode.errors import LeaseLost, NeedsOperator
 from cxrnode.ledger import SqliteLedger
 from cxrnode.ports import Claim
@@ -58,7 +60,18 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def send(self, study: StudyUID, image: int, header: str, pixels: str, candidate: bool) -> None:
         instance = described(f"{study}.{image}", study_uid=study, header=header, pixels=pixels)
-        record(self.ledger, instance, self.seconds, candidate=candidate)
+        if self.ledger.find_twin(instance) is Recorded.DUPLICATE and self.ledger.kept_key(instance) is None:
+            self.ledger.restore(instance, f"sources/{instance.bytes_digest}.dcm", after(self.seconds))
+        else:
+            record(self.ledger, instance, self.seconds, candidate=candidate)
+
+    @rule(uncommitted=st.booleans())
+    def sweep(self, uncommitted: bool) -> None:
+        inventory, now = self.ledger.inventory, after(self.seconds)
+        for what in What:
+            rows = [one.row for one in inventory.holdings(what, uncommitted=uncommitted)]
+            inventory.mark_swept(what, rows, now, uncommitted=uncommitted)
+        inventory.removed(inventory.remove_marked(lambda key: None))
 
     @rule(study=st.sampled_from(STUDIES))
     def close(self, study: StudyUID) -> None:
@@ -194,6 +207,25 @@ class LedgerMachine(RuleBasedStateMachine):
         assert waiting == []
         canceled = "SELECT j.id FROM retractions r JOIN jobs j ON j.id = r.retraction_id WHERE j.state = 'CANCELED'"
         assert self._ask(canceled) == []
+
+    @invariant()
+    def nobody_waits_for_bytes_that_were_swept(self) -> None:
+        """No job that will run looks at an image that is gone, and nothing that is gone is on its way."""
+        jobs = self._ask(
+            """
+            SELECT j.id FROM jobs j JOIN job_members m ON m.job_id = j.id JOIN instances i ON i.id = m.instance_id
+            WHERE j.state IN ('SCHEDULED', 'IN_PROGRESS') AND m.verdict = '' AND i.swept_at IS NOT NULL
+            """
+        )
+        assert jobs == []
+        on_the_way = self._ask(
+            """
+            SELECT d.id FROM deliveries d JOIN evidence e ON e.id = d.evidence_id
+            WHERE d.state IN ('PENDING', 'SENDING') AND e.swept_at IS NOT NULL
+            """
+        )
+        assert on_the_way == []
+        assert self._ask("SELECT key FROM removals") == []
 
     @invariant()
     def completed_jobs_have_all_their_deliveries(self) -> None:
