@@ -78,6 +78,9 @@ class Book:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._day, self._torn = day, _is_torn(self._handle)
+        # Without its name on disk a file is not there after a power cut, however often it was brought there itself.
+        for folder in (self.folder, self.folder.parent):
+            _sync_folder(folder)
 
     def _is_at(self, path: Path) -> bool:
         """Tell whether the open file is still the one of this name: somebody may have moved or removed it."""
@@ -87,8 +90,19 @@ class Book:
 
     def _let_go(self) -> None:
         if self._day is not None:
+            if self._unsynced:
+                with suppress(OSError):
+                    os.fsync(self._handle)  # the day's last messages: `sync` will look at the next file
             os.close(self._handle)
-        self._day, self._handle = None, -1
+        self._day, self._handle, self._unsynced = None, -1, False
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def day_of(path: Path) -> date:
