@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cxrnode.domain.finding import ModelIdentity
 from cxrnode.inference.card import BoxRule
-from cxrnode.inference.image_pass import Fed, Model, Prepared, finish_image
+from cxrnode.inference.image_pass import Fed, Model, Prepared, Said, finish_image
 from cxrnode.pixels.geometry import boxes_to_grid, place, shrink
 from cxrnode.pixels.normalise import normalise, prepare
 from cxrnode.pixels.orientation import Orientation
@@ -81,7 +81,8 @@ def _answered(seen: np.ndarray, fed: Fed, orientation: Orientation) -> tuple[flo
     prepared = Prepared(models=("opacity",), orientation=orientation, fed={"opacity": fed}, failed={})
     identity = ModelIdentity(name="opacity", version="1", digest="d", backend="b")
     models = {"opacity": Model(identity=identity, network=Silent(), card=CARD)}
-    answer = finish_image(prepared, {"opacity": np.float32([3.0, *seen])[:, None]}, models)
+    said = Said(values=np.float32([3.0, *seen])[:, None], model=identity)
+    answer = finish_image(prepared, {"opacity": said}, models)
     assert answer.failed == ()
     box = answer.predictions[0].boxes[0]
     return box.left, box.top, box.right, box.bottom
