@@ -126,7 +126,9 @@ class Engine:
             seen=seen,
             received=self.audit.took if has_door else None,
         )
-        self.retaining = retaining_of(settings, archive, self.ledger, self.sender, self.audit)
+        self.retaining = retaining_of(
+            settings, archive, self.ledger, self.sender, self.audit, stopping=self.stopped.is_set
+        )
         self.bells = Bells(self._bells(), self._on_fatal)
 
     def receive(self, arrival: Arrival) -> int:
@@ -317,6 +319,7 @@ def retaining_of(
     audit: AuditTrail,
     *,
     by_operator: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Retaining | None:
     """Give what looks after the room on the disk; None for a replay, whose files stay."""
     if not isinstance(archive, SpoolArchive):
@@ -329,6 +332,7 @@ def retaining_of(
         keeper=keeper,
         clock=SystemClock(),
         chance=random.random,
+        stopping=stopping,
     )
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 
 from cxrnode.domain.delivery import Destination
@@ -71,8 +71,9 @@ class Retaining:
         keeper: Keeper,
         clock: Clock,
         chance: Callable[[], float],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Compose it over its ports; `destinations`: all that are configured."""
+        """Compose it over its ports; `destinations`: all that are configured. A walk ends early when `stopping`."""
         self._rules = rules
         self._keepers = [destination for destination in destinations if destination.name in rules.held_by]
         self._spool = spool
@@ -80,6 +81,7 @@ class Retaining:
         self._keeper = keeper
         self._clock = clock
         self._chance = chance
+        self._stopping = stopping
 
     def look(self) -> int:
         """Ask about sources, and sweep. Always gives 0: there is nothing more to do at once."""
@@ -95,7 +97,7 @@ class Retaining:
     def _ask_all(self, destination: Destination) -> int:
         wanting = (
             one
-            for one in self._inventory.holdings(What.SOURCE, uncommitted=False)
+            for one in self._walk(What.SOURCE, uncommitted=False)
             if one.why is Why.NOT_HELD and is_uid(one.sop_instance_uid)
         )
         asked = 0
@@ -154,13 +156,17 @@ class Retaining:
             return
         now = self._clock.now()
         before = now - timedelta(days=min(limits))
-        for one in self._inventory.holdings(what, before=before, uncommitted=self._rules.uncommitted):
+        for one in self._walk(what, before=before, uncommitted=self._rules.uncommitted):
             if one.why is Why.MAY_GO and self._rules.is_over(one, now):
                 yield one
 
     def _oldest_first(self) -> Iterator[Holding]:
-        walks = [self._inventory.holdings(what, uncommitted=self._rules.uncommitted) for what in What]
+        walks = [self._walk(what, uncommitted=self._rules.uncommitted) for what in What]
         return (one for one in heapq.merge(*walks, key=attrgetter("since")) if one.why is Why.MAY_GO)
+
+    def _walk(self, what: What, *, before: datetime | None = None, uncommitted: bool) -> Iterator[Holding]:
+        found = self._inventory.holdings(what, before=before, uncommitted=uncommitted)
+        return takewhile(lambda _: not self._stopping(), found)
 
     def _sweep_all(self, going: Iterable[Holding], swept: Tally, *, until: Callable[[], bool] = lambda: False) -> None:
         going = iter(going)

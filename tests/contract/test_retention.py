@@ -402,3 +402,20 @@ def arrive(bench: Bench, path: Path) -> None:
     )
     assert bench.line.receive(arrival) == 0
     bench.line.association_ended("b")
+
+
+def test_a_node_that_stops_does_not_wait_for_the_walk(done: Bench) -> None:
+    """What was not looked at yet is looked at after the next start."""
+    done.clock.move(11 * DAY)
+    one = Retaining(
+        rules=OWN_WORD,
+        destinations=done.plan.destinations,
+        spool=done.archive,
+        inventory=done.ledger.inventory,
+        keeper=done.peer,
+        clock=done.clock,
+        chance=lambda: 0.5,
+        stopping=lambda: True,
+    )
+    assert one.sweep().count == 0
+    assert retaining(done, OWN_WORD).sweep().count == 1
