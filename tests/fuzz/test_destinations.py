@@ -164,7 +164,7 @@ def test_a_hostile_destination_neither_ends_nor_stops_the_sender(
     threads, handles, held = threading.active_count(), open_handles(), resident()
     with hostile_peer() as peer:
         asker.destination = replaced(asker.destination, peer)
-        for _ in range(inputs(6, 600)):
+        for _ in range(inputs(6, 300)):
             peer.answers = SPEAKERS[speaker](dice)
             ask(asker, dice.choice(("echo", "store", "store", "ask", "negotiate")), tried)
     asker.sender.close()

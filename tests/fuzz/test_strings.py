@@ -158,7 +158,7 @@ def test_hostile_words_that_decide_are_a_reason_or_a_report(
     deciding = sorted(hostile.DECIDING - {"SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"})
     words = list(hostile.WORDS)
     for number, attribute in enumerate(deciding if long else deciding[::9], 1):
-        for word in words if long else [words[number % len(words)]]:
+        for word in words[number % 5 :: 5] if long else [words[number % len(words)]]:
             content = hostile.film(hostile.WORDS[word], attributes=frozenset({attribute}), seed=number)
             (sources / f"{attribute} {word}.dcm").write_bytes(content)
     rows = replayed(sources, tmp_path / "out")
