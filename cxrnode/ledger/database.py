@@ -24,8 +24,10 @@ from cxrnode.errors import CxrnodeError, Fatal, LedgerDamaged, OutOfSpace, Retry
 from cxrnode.ledger.lock import Holder, hold
 from cxrnode.ledger.schema import VERSION
 
-BUSY_MILLISECONDS = 30_000
-"""How long a write waits for another process; ours hold the file for milliseconds."""
+BUSY_MILLISECONDS = 15_000
+"""How long a write waits for our other threads, and then for another process; ours hold the file for milliseconds.
+
+Both together are shorter than a sender waits for its answer."""
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
