@@ -26,6 +26,9 @@ TOO_MANY_WAITING = "too many connections of this address ask for no association"
 TOO_MANY_CONNECTIONS = "too many connections"
 MADE_ROOM = "asked for no association while others waited"
 
+_AWAKE_SECONDS = 0.5
+"""For so long after the last byte threads look every millisecond, so that answers go out at once."""
+
 _ECHOES_ONLY = 10
 """Times the idle limit for which an association may stand that asks for nothing but echoes."""
 
@@ -87,6 +90,10 @@ class Progress:
     def end(self, now: float) -> None:
         """What was begun is whole."""
         self.last, self.under_way = now, False
+
+    def is_quiet(self, now: float) -> bool:
+        """Tell whether nothing has come for a while, and nothing is being served."""
+        return not self.at_work and now - max(self.last, self.heard) > _AWAKE_SECONDS
 
     def why_late(self, limits: Limits, now: float) -> str:
         """Give what is wrong with it, empty where it gets on."""

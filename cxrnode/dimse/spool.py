@@ -38,7 +38,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from cxrnode import telemetry
 from cxrnode.dimse import status
 from cxrnode.dimse.admission import Flight, Visit
-from cxrnode.dimse.wire import AWAKE_SECONDS, DROWSY_SECONDS
+from cxrnode.dimse.wire import DROWSY_SECONDS
 from cxrnode.errors import OutOfSpace, Refused
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def _wait_for_message(self) -> Any:
         """pynetdicom's reactor asks every millisecond; where nothing has come for a while it waits a little instead."""
-        drowsy = self._clock() - self.visit.progress.last > AWAKE_SECONDS
+        drowsy = self.visit.progress.is_quiet(self._clock())
         try:
             return self.msg_queue.get(block=drowsy, timeout=DROWSY_SECONDS)
         except queue.Empty:

@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 _LONGEST_PDU = 8 * MAXIMUM_PDU
 """Bytes. Generous to peers that do not keep to what was negotiated, closed to those that claim gigabytes."""
 
-AWAKE_SECONDS = 0.5
-"""For so long after the last message pynetdicom's threads look every millisecond, so that answers go out at once."""
-
 DROWSY_SECONDS = 0.02
-"""So long they wait for something to come when nothing has for a while."""
+"""So long the threads of a quiet association wait for something to come, where pynetdicom's look every millisecond."""
 
 
 class Wire(AssociationSocket):
@@ -63,7 +60,7 @@ class Wire(AssociationSocket):
         """Tell whether something came that may be read now."""
         if self._held_back():
             return False
-        if self._clock() - self._progress.last > AWAKE_SECONDS and not self._progress.at_work:
+        if self._progress.is_quiet(self._clock()):
             self._doze()
         return super().ready
 

@@ -466,7 +466,7 @@ def test_others_are_served_as_fast_as_on_a_calm_day(
 ) -> None:
     """While strangers of every kind are at the door, the 95th percentile of honest senders stays within twice that of
     a calm run beside it: the rounds take turns. The short form shows that they are served at all."""
-    rounds, films = (10, 30) if long else (1, 10)
+    rounds, films = (10, 20) if long else (1, 10)
     calm: list[float] = []
     disturbed: list[float] = []
     settings = LIMITS | {"LISTENER__MAXIMUM_ASSOCIATIONS": "20", "LISTENER__MAXIMUM_PER_ADDRESS": "12"}
