@@ -29,8 +29,9 @@ from cxrnode.inference.turns import Turns
 from cxrnode.ports import Request
 from cxrnode.telemetry import Event
 
-_LASTING = frozenset({"crashed", "hung"})
-"""How a child is lost on something that will end the next one, too; want of memory and a lost GPU may pass."""
+
+class _Crowded(ChildLost):
+    """There was not enough memory for it."""
 
 
 class ChildPredictor:
@@ -167,8 +168,10 @@ class ChildPredictor:
     def _compare_alone(self, child: ChildProcess, first: Path, second: Path) -> bool:
         try:
             return self._compare(child, first, second)
+        except _Crowded as crowded:
+            raise Unsuitable(crowded.happened, code="no_memory", operation="compare pixels") from crowded
         except ChildLost as lost:
-            if not child.worked or child.cause not in _LASTING:
+            if not child.worked or child.cause == "device_lost":
                 raise
             raise Unsuitable("the child was lost on it, twice", code=child.cause, operation="compare pixels") from lost
 
@@ -266,6 +269,8 @@ def _tell_faults(answer: ImagePrediction, models: Mapping[str, ModelIdentity]) -
 
 def _compared(frame: Frame) -> bool:
     code = frame.body["code"]
+    if code == "no_memory":
+        raise _Crowded(operation="compare pixels")
     if frame.body["transient"]:
         raise Retryable("the two files could not be read", operation="compare pixels")
     if code:

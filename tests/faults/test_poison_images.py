@@ -123,9 +123,10 @@ def test_a_comparison_that_ends_the_child_twice_cannot_be_made(
 ) -> None:
     """A copy that no decoder survives is Unsuitable: its bell does not ring for ever."""
     assert failure(predict("sound")[0]) == ""
-    with pytest.raises(Unsuitable) as refused:
-        predictor.same_pixels(folder / "sound.dcm", folder / "abort.dcm")
-    assert refused.value.code == "crashed"
+    for name, code in (("abort", "crashed"), ("memory", "no_memory")):
+        with pytest.raises(Unsuitable) as refused:
+            predictor.same_pixels(folder / "sound.dcm", folder / f"{name}.dcm")
+        assert refused.value.code == code
     assert failure(predict("sound")[0]) == ""
 
 
