@@ -111,7 +111,9 @@ class House:
         if visit.progress.established:
             why = RELEASED if association.is_released and not visit.why else visit.why or LOST
             self.spooling.ended(association, f"{why} ({visit.error})" if visit.error else why)
-        elif visit.why == TLS_PEER:
+            return
+        self.places.refused(visit.address)
+        if visit.why == TLS_PEER:
             self.insecure(visit.address, visit.why)
         elif not association.is_rejected:
             self.spooling.turned_away(visit.address, visit.why or NO_REQUEST, visit.error)
@@ -184,6 +186,7 @@ class Acceptor(ThreadedAssociationServer):
         self.house = house
         self.arrived: dict[socket.socket, Visit] = {}
         """Between their acceptance and the beginning of their thread."""
+        self._pausing: list[tuple[socket.socket, Visit, Any]] = []
         self._looked_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._stopping, self._stopped = threading.Event(), threading.Event()
@@ -257,6 +260,9 @@ class Acceptor(ThreadedAssociationServer):
             self._end(connection, visit)
             return
         self._selector.unregister(connection)
+        if self.house.places.has_to_pause(visit):
+            self._pausing.append((connection, visit, client_address))
+            return
         try:
             self.process_request(connection, client_address)
         except Exception:  # noqa: BLE001 - the edge: no thread could be had, and the rest must go on
@@ -276,6 +282,9 @@ class Acceptor(ThreadedAssociationServer):
         if now - self._looked_at >= _LOOK_AROUND_SECONDS:
             self._looked_at = now
             self.house.look_around()
+            pausing, self._pausing = self._pausing, []
+            for each in pausing:
+                self._selector.register(each[0], selectors.EVENT_READ, each)  # heard, or paused, at once
 
 
 def visit_handlers(house: House) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import socket
@@ -28,6 +29,12 @@ MADE_ROOM = "asked for no association while others waited"
 
 _AWAKE_SECONDS = 0.5
 """For so long after the last byte threads look every millisecond, so that answers go out at once."""
+
+_FLOOD, _FLOOD_SECONDS, _PAUSE_SECONDS = 50, 10.0, 1.0
+"""An address that was refused so often within so many seconds is heard after a pause only: a request costs a thread and
+some milliseconds, a connection that waits costs nothing."""
+_ADDRESSES = 1000
+"""Of which it is known how often they were refused."""
 
 _ECHOES_ONLY = 10
 """Times the idle limit for which an association may stand that asks for nothing but echoes."""
@@ -169,6 +176,7 @@ class Places:
     limits: Limits
     clock: Callable[[], float] = time.monotonic
     _visits: dict[Visit, None] = field(default_factory=dict)
+    _refused: dict[str, deque[float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def why_not(self, address: str) -> str:
@@ -198,6 +206,23 @@ class Places:
                 return TOO_MANY_OF_ONE
             visit.seated = True
         return ""
+
+    def refused(self, address: str) -> None:
+        """Count that a visit of this address came to nothing."""
+        with self._lock:
+            times = self._refused.pop(address, deque(maxlen=_FLOOD))
+            times.append(self.clock())
+            self._refused[address] = times
+            if len(self._refused) > _ADDRESSES:
+                del self._refused[next(iter(self._refused))]
+
+    def has_to_pause(self, visit: Visit) -> bool:
+        """Tell whether this visit is not heard yet, because its address floods us."""
+        now = self.clock()
+        with self._lock:
+            times = self._refused.get(visit.address) or deque()
+            flooded = len(times) == _FLOOD and now - times[0] < _FLOOD_SECONDS
+        return flooded and now - visit.progress.since < _PAUSE_SECONDS
 
     def leave(self, visit: Visit) -> None:
         """End a visit. Ending it again changes nothing."""

@@ -94,6 +94,27 @@ def test_connections_of_all_kinds_are_bounded():
     assert not places.why_not("10.2.0.1")
 
 
+def test_address_that_floods_us_is_heard_after_a_pause():
+    """Fifty refusals within ten seconds: its next visit waits a second, another address's does not, and later all is
+    forgotten. What strangers make up fills no memory."""
+    at = [0.0]
+    places = Places(LIMITS, lambda: at[0])
+    for _ in range(50):
+        assert not places.has_to_pause(_enter(places, "10.0.0.9")[0])
+        places.leave(places.visits()[-1])
+        places.refused("10.0.0.9")
+    flooder, _ = _enter(places, "10.0.0.9")
+    assert places.has_to_pause(flooder)
+    assert not places.has_to_pause(_enter(places, "10.0.0.8")[0])
+    at[0] = 1.0
+    assert not places.has_to_pause(flooder)
+    at[0] = 11.0
+    assert not places.has_to_pause(_enter(places, "10.0.0.9")[0])
+    for number in range(3000):
+        places.refused(f"10.9.{number // 250}.{number % 250}")
+    assert len(places._refused) == 1000
+
+
 def test_connection_has_to_ask_for_an_association_in_time():
     """A byte now and then is no request."""
     progress = Progress(since=0.0)
