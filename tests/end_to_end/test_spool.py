@@ -25,11 +25,8 @@ from tests.faults.stubbed import Stubbed
 pytestmark = pytest.mark.peers
 
 KEEPING = {"RETENTION__SOURCES_HELD_BY": '["pacs"]', "RETENTION__SOURCE_DAYS": "999", "RETENTION__LOOK_SECONDS": "0.5"}
-AT_ONCE = {
-    "CXRNODE_RETENTION__SOURCE_DAYS": "0.000001",
-    "CXRNODE_RETENTION__NOT_ANALYSED_DAYS": "0.000001",
-    "CXRNODE_RETENTION__EVIDENCE_DAYS": "0.000001",
-}
+AGES = {f"RETENTION__{what}_DAYS": "0.000001" for what in ("SOURCE", "NOT_ANALYSED", "EVIDENCE")}
+AT_ONCE = {f"CXRNODE_{name}": days for name, days in AGES.items()}
 
 
 @contextmanager
@@ -141,14 +138,18 @@ def _every_loss_is_named(node: Stubbed, orthanc: peers.Orthanc, evidence: set[st
     assert str(header.PatientID) not in said.stdout + json.dumps(found)
 
 
-def test_a_destination_without_c_find_is_not_asked(storescp: Callable[..., Any], tmp_path: Path) -> None:
-    """DCMTK's storescp stores and answers nothing else: that is said, and is no failure."""
+def test_a_node_sweeps_by_itself_and_a_destination_without_c_find_is_not_asked(
+    storescp: Callable[..., Any], tmp_path: Path
+) -> None:
+    """DCMTK's storescp stores and answers nothing else: that is said, and is no failure. By the operator's word the
+    source goes all the same."""
     film = films(tmp_path / "films", 2)[0]
     with storescp("--fork") as port:
         scp = Destination(
             name="scp", ae_title=AETitle("STORESCP"), host="127.0.0.1", port=port, commitment=CommitmentPolicy.NONE
         )
-        node = Stubbed(tmp_path / "node", [scp])
+        rules = {"RETENTION__UNCOMMITTED": "true", "RETENTION__LOOK_SECONDS": "0.5"}
+        node = Stubbed(tmp_path / "node", [scp], **rules, **AGES)
         try:
             node.start()
             assert node.send([film]) == [0]
@@ -156,6 +157,10 @@ def test_a_destination_without_c_find_is_not_asked(storescp: Callable[..., Any],
             found = reconciled(node)
             assert found["not_asked"] == ["scp"], found
             assert found["ok"]
+            node.wait(
+                lambda: node.events("spool_relieved") and not list((node.state / "spool").rglob("sources/**/*.dcm"))
+            )
+            assert reconciled(node)["counts"]["instances swept"] == 1
         finally:
             node.clear_away()
 

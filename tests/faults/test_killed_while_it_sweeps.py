@@ -30,7 +30,7 @@ DAY = 86400.0
 RULES = Rules(source_days=10, not_analysed_days=10, evidence_days=10, held_by=("pacs",))
 TAKEN = [*list(FILMS)[:3], next(iter(FILMS))]
 """Three films, and the first once more when it was swept."""
-OF_RETENTION = ("inventory.", "spool.", "keeper.", "ledger.restore")
+OF_RETENTION = ("inventory.mark", "inventory.remove", "inventory.begin", "spool.remove", "keeper.", "ledger.restore")
 """In the short form a life is killed where each of these is called first and last, in the long one at every call."""
 
 
@@ -97,8 +97,8 @@ def _work(world: World, line: Line, retaining: Retaining) -> None:
 
 
 def _ring(world: World, line: Line) -> None:
-    for _ in range(7):
-        world.clock.move(11)
+    for _ in range(3):
+        world.clock.move(31)
         line.adopt()
         line.close_due()
         line.run_jobs()
