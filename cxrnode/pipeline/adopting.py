@@ -17,8 +17,8 @@ from cxrnode.errors import Fatal
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell, unexpected
 
-PAGE = 1000
-"""Files that are asked about at once."""
+PAGE = 100
+"""Files that are asked about, and adopted, at once: a node that stops waits for no more than these."""
 _SETTLE_SECONDS = 60.0
 
 
