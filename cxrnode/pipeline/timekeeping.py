@@ -47,7 +47,6 @@ class Timekeeping:
 
     def _look(self, *, forward: bool) -> None:
         before, now = self._seen, self._clock.now()
-        self._seen = now
         if before is not None and now < before - _STEP:
             self._until = now + _AFTERWARDS
             self._pull_in(now, beyond=now)
@@ -57,6 +56,7 @@ class Timekeeping:
             self._until = self._until if now < self._until else None
         elif before is not None and forward and now > before + _LEAP:
             self._tell(now - before)
+        self._seen = now  # last: where the ledger could not be written to, the jump is seen again at the next ring
 
     def _pull_in(self, now: datetime, *, beyond: datetime) -> None:
         self._ledger.pull_in(now, beyond=beyond, lease_until=now + self._lease)

@@ -11,6 +11,7 @@ import pytest
 
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
+from cxrnode.errors import Retryable
 from tests.bench import FILM, PACS, Bench
 
 HOURS, YEARS = 5 * 3600.0, 11 * 365 * 86400.0
@@ -100,6 +101,21 @@ def test_what_was_being_written_while_the_clock_was_set_back_is_pulled_in_too(be
     bench.ledger.close(membership, [], models=["lungs"], destinations=["pacs"], now=before, schedule=True)
     assert bench.line.run_jobs() == 0
     bench.clock.move(1)
+    bench.line.mind_clock()
+    assert bench.line.run_jobs() == 1
+
+
+def test_a_jump_that_could_not_be_written_is_seen_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger was held just then."""
+    waiting_job(bench)
+
+    def busy(*_: object, **__: object) -> int:
+        raise Retryable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger, "pull_in", busy)
+        with pytest.raises(Retryable):
+            set_back(bench, HOURS)
     bench.line.mind_clock()
     assert bench.line.run_jobs() == 1
 
