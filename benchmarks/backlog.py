@@ -29,7 +29,7 @@ from cxrnode.domain.job import RetryPolicy
 from cxrnode.domain.routing import Rule
 from cxrnode.domain.study import Arrival, Sender
 from cxrnode.ledger import SqliteLedger
-from cxrnode.node import SystemClock
+from cxrnode.node.parts import SystemClock
 from cxrnode.phantom import Radiograph, render
 from cxrnode.pipeline import Plan
 from cxrnode.pipeline.closing import Closing

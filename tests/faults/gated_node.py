@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cxrnode.node
+import cxrnode.node.parts
 from cxrnode.domain.finding import ImagePrediction
 from cxrnode.ports import Request
 from tests.faults import stub_node
@@ -54,6 +54,6 @@ class OffClock:
 
 if __name__ == "__main__":
     time.time = _time
-    cxrnode.node.SystemClock = OffClock  # type: ignore[assignment,misc]
+    cxrnode.node.parts.SystemClock = OffClock  # type: ignore[assignment,misc]
     stub_node.StubPredictor = GatedPredictor  # type: ignore[misc]
     stub_node.serve()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import cxrnode.cli
 import cxrnode.cli.daemon
-import cxrnode.node
+import cxrnode.node.parts
 import cxrnode.web.health
 from cxrnode.errors import CxrnodeError
 from cxrnode.settings import Settings
@@ -43,7 +43,7 @@ def _stub(settings: Settings) -> StubPredictor:
 
 def serve() -> None:
     """Run one node to its end, in this process."""
-    cxrnode.node._predictor = _stub  # type: ignore[assignment]
+    cxrnode.node.parts.predictor_of = _stub  # type: ignore[assignment]
     sys.argv = ["cxrnode", "serve"]
     cxrnode.cli.main()
 
