@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cxrnode.archive.durable import Folders, disk_errors, make_folder, place
 
-_PART = "copying.part"
+_PART, _BESIDE = "copying.part", "copying-beside.part"
 
 
 @dataclass(slots=True)
@@ -48,19 +48,36 @@ def copy_all(keys: Iterable[str], root: Path, to: Path) -> Copied:
     copied, spool = Copied(), to / "spool"
     with disk_errors("back up", to.name):
         folders = Folders(spool)
-    part = spool / _PART
     for key in keys:
-        source, final = root / key, spool / key
-        with disk_errors("back up", final.name):
-            size = source.stat().st_size
-            if final.is_file() and final.stat().st_size == size:
+        with disk_errors("back up", Path(key).name):
+            if _is_there(root / key, spool / key):
                 copied.there += 1
                 continue
             folders.make(str(Path(key).parent))
-            shutil.copyfile(source, part)
-            # When they came stands nowhere else: adoption reads it.
-            times = source.stat()
-            os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
-            place(part, final)
-        copied.files, copied.bytes = copied.files + 1, copied.bytes + size
+            copied.bytes += _copy(root / key, spool / key, spool / _PART)
+            copied.files += 1
     return copied
+
+
+def copy_beside(names: Iterable[str], state: Path, to: Path) -> None:
+    """Copy what else is in the state folder, by its names in it. What has grown takes the place of earlier copies."""
+    with disk_errors("back up", to.name):
+        folders = Folders(to)
+    for name in names:
+        with disk_errors("back up", Path(name).name):
+            if not _is_there(state / name, to / name):
+                folders.make(str(Path(name).parent))
+                _copy(state / name, to / name, to / _BESIDE)
+
+
+def _is_there(source: Path, final: Path) -> bool:
+    return final.is_file() and final.stat().st_size == source.stat().st_size
+
+
+def _copy(source: Path, final: Path, part: Path) -> int:
+    shutil.copyfile(source, part)
+    # When a source came stands nowhere else: adoption reads it.
+    times = source.stat()
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
+    place(part, final)
+    return final.stat().st_size

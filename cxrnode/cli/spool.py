@@ -112,7 +112,7 @@ def backup(
 
     What an earlier backup into the same folder copied is not copied again. No sweep runs meanwhile.
     """
-    from cxrnode.archive.backup import copy_all, finish, part_of
+    from cxrnode.archive.backup import copy_all, copy_beside, finish, part_of
     from cxrnode.node import LEDGER_FILE, spool_of
 
     kept = spool_of(settings())
@@ -125,7 +125,14 @@ def backup(
         part = part_of(to)
         ledger.inventory.backup(part)
         copied = copy_all(chain(kept.finished(), kept.finished_evidence()), kept.root, to)
+        copy_beside(_beside(kept.root.parent), kept.root.parent, to)
         finish(part, LEDGER_FILE)
     with audited() as trail:
         trail.commanded("spool backup")
     say(f"{copied.files} files copied, {_megabytes(copied.bytes)} MB; {copied.there} were there already")
+
+
+def _beside(state: Path) -> list[str]:
+    """Give what a state folder holds beside ledger and spool: the audit trail, and the salt of the log's hashes."""
+    found = (*state.glob("audit/*"), *state.glob("log-salt"))
+    return sorted(str(path.relative_to(state)) for path in found if path.is_file())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cxrnode.archive import SpoolArchive
-from cxrnode.archive.backup import copy_all, finish, part_of
+from cxrnode.archive.backup import copy_all, copy_beside, finish, part_of
 from cxrnode.errors import OutOfSpace, Retryable
 from cxrnode.ledger import SqliteLedger
 from tests.bench import FILM, Bench
@@ -127,3 +127,18 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(done: Bench, tmp
     with pytest.raises(Retryable, match="disk failed"):
         part_of(tmp_path / "file" / "backup")
     assert isinstance(done.archive, SpoolArchive)
+
+
+def test_the_audit_trail_goes_with_it_as_it_grows(tmp_path: Path) -> None:
+    """A file that has grown since the last backup is copied again, one that has not is left."""
+    state, to = tmp_path / "state", tmp_path / "backup"
+    (state / "audit").mkdir(parents=True)
+    for name in ("audit-2026-03-01.xml", "audit-2026-03-02.xml"):
+        (state / "audit" / name).write_text("one")
+    names = ["audit/audit-2026-03-01.xml", "audit/audit-2026-03-02.xml"]
+    copy_beside(names, state, to)
+    kept = (to / names[0]).stat().st_ino
+    (state / names[1]).write_text("one, two")
+    copy_beside(names, state, to)
+    assert [(to / name).read_text() for name in names] == ["one", "one, two"]
+    assert (to / names[0]).stat().st_ino == kept
