@@ -63,7 +63,7 @@ def test_killed_at_random_moments_under_load_nothing_is_lost_and_nothing_doubled
     kills, chance, hit, began = 1000 if long else 12, random.Random(SEED), Counter[str](), time.monotonic()
     with (
         stub_serving(tmp_path / "node", archive=orthanc, **PATIENT) as node,
-        pushing(node, Films(tmp_path / "films"), pause_seconds=1.0) as traffic,
+        pushing(node, Films(tmp_path / "films"), pause_seconds=3.0 if long else 1.0) as traffic,
     ):
         for number in range(kills):
             since = node.log.stat().st_size
@@ -73,7 +73,7 @@ def test_killed_at_random_moments_under_load_nothing_is_lost_and_nothing_doubled
             node.spawn()
         node.wait(node.echo)
         traffic.finish()
-        node.wait(lambda: drained(node), 600)
+        node.wait(lambda: drained(node), 1800)
         result = reckon(node, traffic.acknowledged, in_orthanc(orthanc))
         assert node.incoming() == []
     for stage, count in hit.items():
