@@ -12,6 +12,7 @@ signals and exit codes are the program's own.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ import cxrnode.web.health
 from cxrnode.errors import CxrnodeError
 from cxrnode.settings import Settings
 from tests.fakes.predictor import FakePredictor
+
+MODELS = "cxrnode.node.parts.predictor_of"
+"""What makes the node's models."""
 
 
 class StubPredictor(FakePredictor):
@@ -37,13 +41,15 @@ class StubPredictor(FakePredictor):
         return None
 
 
-def _stub(settings: Settings) -> StubPredictor:
+def stub(settings: Settings) -> StubPredictor:
+    """Give the stub in their place."""
     return StubPredictor()
 
 
 def serve() -> None:
     """Run one node to its end, in this process."""
-    cxrnode.node.parts.predictor_of = _stub  # type: ignore[assignment]
+    module, _, name = MODELS.rpartition(".")
+    setattr(importlib.import_module(module), name, stub)
     sys.argv = ["cxrnode", "serve"]
     cxrnode.cli.main()
 

@@ -22,7 +22,7 @@ from tests import peers
 from tests.fakes.door import data_set_of
 from tests.faults.injecting import may_trace
 from tests.faults.replayed import CALLS, SYNCS, Disk
-from tests.faults.stub_node import _stub
+from tests.faults.stub_node import MODELS, stub
 from tests.faults.stubbed import Stubbed
 from tests.faults.traffic import Films
 from tests.tally import Tally
@@ -76,7 +76,7 @@ def run(needs: Callable[..., None], lacking: Callable[[str], None], tmp_path_fac
 
 def lost_after(run: Run, state: Path, acknowledged: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Start a node on what a cut left; give the acknowledged films that it does not have."""
-    monkeypatch.setattr(composition, "_predictor", _stub)
+    monkeypatch.setattr(MODELS, stub)
     settings = load(node={"state_dir": state}, models={"enabled": ["lungs"]}, listener={"free_space_floor_mb": 0})
     engine = composition.Engine(settings, composition.spool_of(settings))
     try:
