@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from cxrnode.ledger.views import JobDetails
 from cxrnode.phantom import Radiograph, View, write
 from cxrnode.testing import Pacs, hold_open, start_pacs
 from tests.end_to_end.processes import Serve, all_committed, serving, wait_until_gone
+from tests.tally import Tally
 
 STUDIES = 12
 SEED = 20260102
@@ -36,17 +39,17 @@ SEG, SR = CLASSES[Kind.SEG], REPORT_CLASSES[ReportClass.COMPREHENSIVE_3D]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """24 films of 12 studies, two frontal views each. Paths of a study by its name; UIDs of the films."""
+    """Films of studies with two frontal views each. Paths of a study; UIDs of the films."""
 
     studies: tuple[tuple[Path, ...], ...]
     uids: frozenset[str]
 
 
-def write_load(folder: Path) -> Load:
+def write_load(folder: Path, studies_wanted: int) -> Load:
     """Write the films."""
     folder.mkdir()
     studies, uids = [], set()
-    for number in range(STUDIES):
+    for number in range(studies_wanted):
         paths = []
         for view in (View.PA, View.AP):
             film = Radiograph(
@@ -127,15 +130,23 @@ def contents(pacs: Pacs) -> dict[str, str]:
     return {uid: hashlib.sha256(path.read_bytes()).hexdigest() for uid, path in pacs.kept.items()}
 
 
-def test_node_killed_again_and_again_under_load_delivers_everything_once(tmp_path: Path) -> None:
+def most_lines(kills: int) -> Iterator[int]:
+    """Give for each kill how many lines the node may log before, at most."""
+    yield from itertools.islice(itertools.chain(MOST_LINES, itertools.repeat(60)), kills)
+
+
+def test_node_killed_again_and_again_under_load_delivers_everything_once(
+    tmp_path: Path, long: bool, tally: Tally
+) -> None:
     """SIGKILL at random moments while three modalities push and jobs run; after the last start all is there, once."""
-    load, chance = write_load(tmp_path / "films"), random.Random(SEED)
+    kills, began = 50 if long else len(MOST_LINES), time.monotonic()
+    load, chance = write_load(tmp_path / "films", STUDIES * kills // len(MOST_LINES)), random.Random(SEED)
     seen: dict[str, str] = {}
     family: set[int] = set()
-    patient = {"LINE__DELIVERIES__ATTEMPTS": "500", "LINE__JOBS__ATTEMPTS": "50"}
+    patient = {"LINE__DELIVERIES__ATTEMPTS": "500", "LINE__JOBS__ATTEMPTS": "500"}
     with dead_destination() as dead, start_pacs() as pacs, serving(tmp_path / "node", pacs, dead, **patient) as node:
         with pushing(node, load) as threads:
-            for most in MOST_LINES:
+            for most in most_lines(kills):
                 enough = node.text().count("\n") + chance.randint(3, most)
                 node.wait(lambda enough=enough: node.text().count("\n") >= enough)  # type: ignore[misc]
                 family |= set(node.processes())
@@ -145,11 +156,18 @@ def test_node_killed_again_and_again_under_load_delivers_everything_once(tmp_pat
                 wait_until_gone(sorted(family), 10)
                 assert node.processes() == [], "the kill left a process behind"
                 node.start()
-            node.wait(lambda: not any(thread.is_alive() for thread in threads))
-        node.wait(lambda: is_done(node, load))
+            node.wait(lambda: not any(thread.is_alive() for thread in threads), 600)
+        node.wait(lambda: is_done(node, load), 600)
         check_all_is_there_once(node, load, pacs, seen)
         node.kill()
         wait_until_gone(node.processes(), 10)
+    tally.add(
+        "kill -9, real models",
+        injected=kills,
+        fired=kills,
+        instances=len(load.uids),
+        seconds=time.monotonic() - began,
+    )
 
 
 def is_done(node: Serve, load: Load) -> bool:
@@ -171,7 +189,7 @@ def check_all_is_there_once(node: Serve, load: Load, pacs: Pacs, seen: dict[str,
     reports = [ds for ds in held.values() if ds.SOPClassUID == SR]
     assert len(held) == len(load.uids) + len(reports)
     assert _reports_in_force(reports) == dict.fromkeys({job.job.study_uid for job in jobs}, 1)
-    assert len({job.job.study_uid for job in jobs}) == STUDIES
+    assert len({job.job.study_uid for job in jobs}) == len(load.studies)
     final = contents(pacs)
     assert {uid: final[uid] for uid in seen} == seen
     _check_bytes(node, pacs, jobs)
