@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
@@ -96,6 +97,7 @@ def connect(
         hold_to_answers(event.assoc)
         call.listen_to(event.assoc)
         _serve_reports_apart(event.assoc)
+        _leave_answers(event.assoc)
 
     try:
         association = entity.associate(
@@ -200,3 +202,24 @@ def _serve_reports_apart(association: Association) -> None:
             StorageCommitmentServiceClass(association).SCP(msg, context)
 
     association._serve_request = serve  # type: ignore[method-assign]
+
+
+def _leave_answers(association: Association) -> None:
+    """Let pynetdicom's reactor take requests only.
+
+    A send method waits for a flag that the reactor sets before it stops, so that one more turn of it may come after,
+    which takes an answer off the queue and drops it: one match of a C-FIND would be missing without anybody knowing.
+    """
+    provider = association.dimse
+    take = provider.get_msg
+
+    def get_msg(block: bool = False) -> Any:
+        return take(block) if block or _is_request(provider.msg_queue) else (None, None)
+
+    provider.get_msg = get_msg  # type: ignore[method-assign]
+
+
+def _is_request(waiting: Queue[Any]) -> bool:
+    with waiting.mutex:
+        message = waiting.queue[0][1] if waiting.queue else None
+    return message is not None and message.is_valid_request

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydicom import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dimse_primitives import C_FIND, N_EVENT_REPORT
 
-from cxrnode.dimse.connection import Address, Waits
-from cxrnode.dimse.contexts import STUDY_ROOT_FIND, VERIFICATION
+from cxrnode.dimse.connection import Address, Waits, connect, end
+from cxrnode.dimse.contexts import STUDY_ROOT_FIND, VERIFICATION, asking
 from cxrnode.dimse.query import Finder, FoundSeries, NotOffered
 from cxrnode.errors import AssociationLost, Retryable
 from cxrnode.testing import start_pacs
+from tests.waiting import wait_for
 
 WAITS = Waits(connect_seconds=5, negotiation_seconds=5, answer_seconds=2)
 Answers = Callable[[evt.Event], Iterator[tuple[int, Dataset | None]]]
@@ -126,3 +128,23 @@ def test_nobody_there_is_said(archive: Callable[[Answers], Address]) -> None:
         address = Address(host="127.0.0.1", port=pacs.port, called=pacs.ae_title, calling="CXRNODE")
     with Finder(address, WAITS) as finder, pytest.raises(AssociationLost):
         finder.series("1.2.3")
+
+
+def test_an_answer_is_never_taken_by_whoever_looks_for_requests(archive: Callable[[Answers], Address]) -> None:
+    """pynetdicom's reactor looks once more when a question is already on its way: what it took would be lost."""
+    association = connect(archive(lambda event: iter([(0x0000, None)])), asking(), WAITS)
+    try:
+        association._reactor_checkpoint.clear()
+        wait_for(lambda: association._is_paused, 5)
+        answer, request = C_FIND(), N_EVENT_REPORT()
+        answer.MessageIDBeingRespondedTo, answer.Status = 1, 0xFF00
+        request.MessageID, request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = 1, "1.2.3", "1.2.4"
+        request.EventTypeID = 1
+        association.dimse.msg_queue.put((1, answer))
+        assert association.dimse.get_msg(block=False) == (None, None)
+        assert association.dimse.msg_queue.get_nowait() == (1, answer)
+        association.dimse.msg_queue.put((3, request))
+        assert association.dimse.get_msg(block=False) == (3, request)
+    finally:
+        association._reactor_checkpoint.set()
+        end(association)
