@@ -7,6 +7,7 @@ tore does not spoil the next; that several processes (the node, an operator's co
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -28,26 +29,33 @@ class Book:
         self._lock = threading.Lock()
         self._day: date | None = None
         self._handle = -1
-        self._torn = self._unsynced = False
+        self._unsynced = False
 
     def append(self, message: bytes, at: datetime) -> None:
         """Write a message under its day. Raises OSError; what was written of it then is no message to any reader."""
         with self._lock:
             self._open(at.date())
-            line = (b"\n" if self._torn else b"") + message + b"\n"
-            self._torn = True
+            # Looked at each time: another process may have torn its line since.
+            line = (b"\n" if _is_torn(self._handle) else b"") + message + b"\n"
+            self._unsynced = True
             # One write to a file opened for appending: other processes' lines stay whole.
             written = os.write(self._handle, line)
             if written < len(line):
-                raise OSError(f"{written} of {len(line)} bytes were written")
-            self._torn, self._unsynced = False, True
+                raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes were written")
 
     def sync(self) -> None:
-        """Bring what was appended to disk."""
+        """Bring what was appended to disk. `append` does not wait for it."""
         with self._lock:
-            if self._unsynced:
-                os.fsync(self._handle)
-                self._unsynced = False
+            if not self._unsynced:
+                return
+            handle, self._unsynced = os.dup(self._handle), False
+        try:
+            os.fsync(handle)
+        except OSError:
+            self._unsynced = True
+            raise
+        finally:
+            os.close(handle)
 
     def close(self) -> None:
         """Bring it to disk and close the file; `append` opens it again."""
@@ -77,7 +85,7 @@ class Book:
         self._let_go()
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._day, self._torn = day, _is_torn(self._handle)
+        self._day = day
         # Without its name on disk a file is not there after a power cut, however often it was brought there itself.
         for folder in (self.folder, self.folder.parent):
             _sync_folder(folder)

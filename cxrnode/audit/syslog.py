@@ -84,7 +84,8 @@ class Wire:
         kept = self._socket
         if kept is not None:
             with suppress(OSError):
-                kept.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket's own method: after it, for a moment, `send` would write in the clear.
+                socket.socket.shutdown(kept, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection; `send` makes a new one."""

@@ -173,6 +173,21 @@ def test_messages_go_over_tls_with_both_sides_authenticated(tmp_path: Path) -> N
         wait_for(lambda: len(collector.messages) == 5, KEEPING)
 
 
+def test_a_connection_that_is_broken_off_never_speaks_in_the_clear(tmp_path: Path) -> None:
+    """A node that stops breaks off what another thread sends: patients' names must not go on without TLS."""
+    authority = Authority(tmp_path / "authority")
+    with FakeCollector(context=authority.tls("collector").server_context()) as collector:
+        wire = syslog.Wire(over_tls(collector.port, authority.tls("node").client_context()), "node")
+        wire.send([b"<AuditMessage></AuditMessage>"])
+        connected = wire._socket
+        assert isinstance(connected, ssl.SSLSocket)
+        wire.interrupt()
+        assert connected.version() is not None
+        with pytest.raises(OSError):
+            connected.sendall(b"Doe^Jane")
+        wire.close()
+
+
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 

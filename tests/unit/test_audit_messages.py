@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -138,6 +139,36 @@ def test_a_line_that_was_torn_does_not_spoil_the_next(tmp_path: Path) -> None:
     first, torn, second = lines_in(tmp_path)
     assert (wrong_with(first), wrong_with(second)) == ([], [])
     assert torn == b"<AuditMessage><Event"
+
+
+def test_a_line_that_another_process_tore_does_not_spoil_ours(tmp_path: Path) -> None:
+    """An operator's command and a full disk, while the node has the file open."""
+    trail = trail_in(tmp_path)
+    trail.commanded("one")
+    (path,) = tmp_path.glob("*.xml")
+    with path.open("ab") as other:
+        other.write(b"<AuditMessage><Event")
+    trail.commanded("two")
+    assert [alert_texts(Xml.fromstring(line)) for line in book.messages(path, 0, 1 << 20)[0]] == [["one"], ["two"]]
+
+
+def test_a_message_does_not_wait_for_a_disk_that_is_slow_to_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door tells refusals from the thread that accepts: a slow fsync must not keep everybody out."""
+    trail, slow, told = trail_in(tmp_path), threading.Event(), threading.Event()
+    trail.commanded("one")
+    monkeypatch.setattr(book.os, "fsync", lambda handle: slow.set() or told.wait(10.0))
+    syncing = threading.Thread(target=trail.sync)
+    syncing.start()
+    assert slow.wait(10.0)
+    teller = threading.Thread(target=lambda: (trail.commanded("two"), told.set()))
+    teller.start()
+    teller.join(5.0)
+    done = not teller.is_alive()
+    told.set()
+    syncing.join()
+    assert done
 
 
 def test_the_files_are_for_the_owner_only_and_one_a_day(tmp_path: Path) -> None:
