@@ -123,7 +123,7 @@ def say(port: int, first: bytes, rest: bytes = b"", *, then: str = "shut", secon
         heard = Heard()
         try:
             wire.sendall(first)
-            received = _take(wire.recv(65536), heard) if rest else b""
+            received = _take(wire.recv(65536), heard) if first and rest else b""
             wire.sendall(rest)
             if then == "shut":
                 wire.shutdown(socket.SHUT_WR)
