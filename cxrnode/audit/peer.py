@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from typing import BinaryIO
 
 from cxrnode import ports
 from cxrnode.audit.events import Instances, Subject
 from cxrnode.audit.trail import AuditTrail, Peer
 from cxrnode.domain.delivery import Committable, Delivery, Destination
 from cxrnode.errors import CxrnodeError
+from cxrnode.pixels.header import HeaderReader
 from cxrnode.ports import StoreResult
-
-_TAGS = ["PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SpecificCharacterSet"]
 
 
 class AuditedPeer:
@@ -73,12 +70,18 @@ def _why(result: StoreResult) -> str:
 def subject_of(path: Path) -> Subject:
     """Give whose study a kept object is of; empty where it cannot be read, which the sender will say."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        return Subject(
-            study_uid=str(header.get("StudyInstanceUID") or ""),
-            patient_id=str(header.get("PatientID") or ""),
-            patient_name=str(header.get("PatientName") or ""),
-            accession=str(header.get("AccessionNumber") or ""),
-        )
-    except (OSError, InvalidDicomError, ValueError, TypeError, AttributeError):
+        with path.open("rb") as file:
+            return subject_in(file)
+    except OSError:
         return Subject(study_uid="")
+
+
+def subject_in(file: BinaryIO) -> Subject:
+    """Give the same of a file that is open, whatever a sender wrote into it."""
+    study_uid, patient = HeaderReader().whose(file)
+    return Subject(
+        study_uid=study_uid,
+        patient_id=patient.patient_id,
+        patient_name=patient.name,
+        accession=patient.accession_number,
+    )

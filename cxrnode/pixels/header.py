@@ -74,6 +74,14 @@ class HeaderReader:
         except Exception:  # noqa: BLE001 - pydicom raises whatever a broken header makes it stumble on
             return _unreadable(arrival, "unreadable_header")
 
+    def whose(self, file: BinaryIO) -> tuple[StudyUID, Patient]:
+        """Give whose study an open file is of; nothing where that cannot be read. Never raises for bad content."""
+        try:
+            header = _header(file)
+            return StudyUID(_text(header, "StudyInstanceUID")), _patient(header)
+        except Exception:  # noqa: BLE001 - see `describe`
+            return StudyUID(""), Patient()
+
     def sender_of(self, path: Path) -> Sender:
         """Give who sent a kept file: Sending and Receiving Application Entity Title (PS3.10 Table 7.1-1)."""
         try:
@@ -103,13 +111,17 @@ class _Readable(Protocol):
 def _open(path: Path) -> tuple[Dataset, str, _Pixels]:
     """Give the header, its transfer syntax, and what is to be known of the pixels without decoding them."""
     with path.open("rb") as file:
-        frugal = cast(BinaryIO, Frugal(file))
-        header = _inflated_header(frugal, file) or pydicom.dcmread(frugal, stop_before_pixels=True, force=True)
+        header = _header(file)
         syntax = str(header.file_meta.get("TransferSyntaxUID", "")) or IMPLICIT_LITTLE
         if len(header) == 0 or not {0x0008, 0x0020} & {tag.group for tag in header.keys()}:  # noqa: SIM118 - a Dataset iterates elements
             raise _NotDicom
         rest: _Readable = header.rest if isinstance(header, _Inflated) else file
         return header, syntax, _pixels(rest, big_endian=syntax == BIG_ENDIAN, implicit=syntax == IMPLICIT_LITTLE)
+
+
+def _header(file: BinaryIO) -> Dataset:
+    frugal = cast(BinaryIO, Frugal(file))
+    return _inflated_header(frugal, file) or pydicom.dcmread(frugal, stop_before_pixels=True, force=True)
 
 
 class _Inflated(Dataset):

@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
+import pydicom
 import pytest
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cxrnode.archive import SpoolArchive
 from cxrnode.audit import AuditedPeer, AuditedSpool, AuditTrail
@@ -17,6 +20,7 @@ from cxrnode.domain.retention import Rules
 from cxrnode.errors import Refused
 from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.pipeline.retaining import Retaining
+from cxrnode.pixels.header import HeaderReader
 from cxrnode.ports import StoreResult
 from tests.auditing import event_of, lines_in, told_in, wrong_with
 from tests.bench import FILM, PACS, Bench
@@ -98,6 +102,42 @@ def test_a_study_whose_films_leave_the_spool_is_told_of_when_they_are_gone(tmp_p
     for said in ("Doe^Jane", "P-1", 'NumberOfInstances="1"', "the retention settings"):
         assert said in text
     assert wrong_with(lines_in(tmp_path / "audit")[0]) == []
+
+
+def test_a_file_that_cannot_be_read_is_swept_like_any_other_and_told(tmp_path: Path, trail: AuditTrail) -> None:
+    """A sender wrote it: what says that it is deflated and is not must not hold up every sweep after it."""
+    bench = Bench(tmp_path)
+    bench.take(FILM)
+    (source,) = bench.ledger.inventory.instances()
+    kept = bench.archive.path(source.key)
+    meta = pydicom.dcmread(kept, stop_before_pixels=True).file_meta
+    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    with kept.open("wb") as file:
+        file.write(bytes(128) + b"DICM")
+        write_file_meta_info(file, meta)
+        file.write(b"no zlib at all" * 100)
+    spool = audited(bench.archive, trail)
+    spool.remove(source.key)
+    spool.sync([source.key])
+    assert not kept.exists()
+    (gone,) = told_in(tmp_path / "audit")
+    assert event_of(gone) == "110105"
+
+
+def test_whose_a_file_was_is_read_when_the_ledger_is_free_again(
+    tmp_path: Path, trail: AuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`remove` runs inside the ledger's transaction, and senders wait for that; `sync` does not."""
+    bench = Bench(tmp_path)
+    bench.take(replace(FILM, patient=Patient(name="Doe^Jane", patient_id="P-1")))
+    (source,) = bench.ledger.inventory.instances()
+    spool = audited(bench.archive, trail)
+    with monkeypatch.context() as held:
+        held.delattr(HeaderReader, "whose")
+        spool.remove(source.key)
+    spool.sync([source.key])
+    (gone,) = told_in(tmp_path / "audit")
+    assert "Doe^Jane" in Xml.tostring(gone, encoding="unicode")
 
 
 def audited(archive: SpoolArchive, trail: AuditTrail) -> AuditedSpool:
