@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -68,20 +68,21 @@ def test_nobody_is_beside_one_that_is_alone(first: bool) -> None:
 def test_one_that_wants_to_be_alone_is_not_overtaken_for_ever() -> None:
     """While it waits, others that come later wait behind it."""
     turns = Turns()
-    with held(turns) as begun:
-        assert begun.wait(SOON)
-        waits = threading.Event()
+    waits = threading.Event()
 
-        def wait_alone() -> None:
-            with turns.take(waits.set, alone=True):
-                pass
+    def wait_alone() -> None:
+        with turns.take(waits.set, alone=True):
+            pass
 
-        alone = threading.Thread(target=wait_alone)
-        alone.start()
-        assert waits.wait(SOON)
-        with held(turns) as late:
+    alone = threading.Thread(target=wait_alone)
+    with ExitStack() as after:
+        with held(turns) as begun:
+            assert begun.wait(SOON)
+            alone.start()
+            assert waits.wait(SOON)
+            late = after.enter_context(held(turns))
             assert not late.wait(1.5)
-            assert not late.is_set()
+        assert late.wait(SOON)
     alone.join(SOON)
     assert not alone.is_alive()
 
