@@ -1,7 +1,8 @@
 """The destinations, with every transfer to them told to the audit trail.
 
 Hides which patient an object is of. Promises that the objects go to the same peer in the same order with the same
-results, and that each study's transfer is told before its first byte leaves and after its last.
+results, and that each study's transfer is told before its first byte leaves and after its last; one that is tried
+again and again is one transfer, told when it begins, when why it fails changes, and when it is made.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from cxrnode.errors import CxrnodeError
 from cxrnode.pixels.header import HeaderReader
 from cxrnode.ports import StoreResult
 
+_MOST_TRIED = 10_000
+"""Transfers that are remembered as told; of more, each attempt is told again."""
+
 
 class AuditedPeer:
     """Implements ports.Peer over another one."""
@@ -25,6 +29,8 @@ class AuditedPeer:
     def __init__(self, peer: ports.Peer, trail: AuditTrail) -> None:
         """Send through `peer`, tell `trail`."""
         self._peer, self._trail = peer, trail
+        self._failing: dict[tuple[Peer, Subject], str] = {}
+        """Why what was begun and not made has failed, as it was told."""
 
     def echo(self, destination: Destination) -> None:
         """See ports.Peer."""
@@ -39,7 +45,8 @@ class AuditedPeer:
         subjects = {delivery.row: subject_of(path) for delivery, path in deliveries}
         other = Peer(ae_title=destination.ae_title, address=destination.host)
         for subject in dict.fromkeys(subjects.values()):
-            self._trail.begins_sending(other, subject)
+            if (other, subject) not in self._failing:
+                self._trail.begins_sending(other, subject)
         results = self._peer.store(destination, deliveries)
         for subject in dict.fromkeys(subjects.values()):
             self._tell(other, subject, [one for one in results if subjects[one.delivery.row] == subject])
@@ -58,8 +65,16 @@ class AuditedPeer:
             why = why or _why(result)
         if went.counts:
             self._trail.sent(other, subject, went)
+        failed_before = self._failing.pop((other, subject), "")
         if stayed.counts:
-            self._trail.sent(other, subject, stayed, failed=why)
+            if why != failed_before:
+                self._trail.sent(other, subject, stayed, failed=why)
+            self._remember((other, subject), why)
+
+    def _remember(self, transfer: tuple[Peer, Subject], why: str) -> None:
+        if len(self._failing) >= _MOST_TRIED:
+            self._failing.clear()
+        self._failing[transfer] = why
 
 
 def _why(result: StoreResult) -> str:

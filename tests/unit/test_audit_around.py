@@ -17,7 +17,7 @@ from cxrnode.audit import AuditedPeer, AuditedSpool, AuditTrail
 from cxrnode.domain.delivery import Delivery, Destination
 from cxrnode.domain.identity import AETitle
 from cxrnode.domain.retention import Rules
-from cxrnode.errors import Refused
+from cxrnode.errors import AssociationLost, Refused
 from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.pipeline.retaining import Retaining
 from cxrnode.pixels.header import HeaderReader
@@ -73,6 +73,35 @@ def test_each_patient_s_transfer_is_begun_and_ended_with_its_own_outcome(tmp_pat
     said = [Xml.tostring(root, encoding="unicode") for root in told]
     assert ["Doe^A" in text for text in said] == [True, False, True, False]
     assert [wrong_with(line) for line in lines_in(tmp_path / "audit")] == [[]] * 4
+
+
+class AwayPeer(FakePeer):
+    """Takes nothing, for one reason after the other; then everything."""
+
+    def __init__(self, *reasons: str) -> None:
+        self.reasons = list(reasons)
+
+    def store(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> Sequence[StoreResult]:
+        why = self.reasons.pop(0) if self.reasons else ""
+        error = AssociationLost(why) if why else None
+        return [StoreResult(delivery=delivery, status=None if why else 0, error=error) for delivery, _ in deliveries]
+
+
+def test_an_archive_that_is_away_for_a_day_does_not_fill_the_trail(tmp_path: Path, trail: AuditTrail) -> None:
+    """A study is tried a hundred times and more: begun once, failed once for each new reason, made once."""
+    peer = AuditedPeer(AwayPeer(*["away"] * 100, *["busy"] * 100), trail)
+    uid, path = film(tmp_path, "A")
+    one = Delivery(row=1, destination="pacs", sop_class_uid="1.2.840", sop_instance_uid=uid, key="", attempt=1)
+    for _ in range(202):
+        peer.store(Destination(name="pacs", ae_title=AETitle("PACS"), host="10.0.0.1", port=104), [(one, path)])
+    told = told_in(tmp_path / "audit")
+    again = ["110102", "110104"]
+    assert [event_of(root) for root in told] == ["110102", "110104", "110104", "110104", *again]
+    assert [root.findtext("EventIdentification/EventOutcomeDescription") for root in told[1:4]] == [
+        "away",
+        "busy",
+        None,
+    ]
 
 
 def test_a_study_whose_films_leave_the_spool_is_told_of_when_they_are_gone(tmp_path: Path, trail: AuditTrail) -> None:
