@@ -96,7 +96,7 @@ class Sender:
             return [_given_up(delivery) for delivery, _ in deliveries]
         results = self._stored(destination, deliveries)
         if self._interrupted:
-            results = [_given_up(one.delivery) if isinstance(one.error, AssociationLost) else one for one in results]
+            results = [_given_up(one.delivery) if isinstance(one.error, Retryable) else one for one in results]
         return results
 
     def _stored(self, destination: Destination, deliveries: Sequence[tuple[Delivery, Path]]) -> list[StoreResult]:
@@ -122,8 +122,10 @@ class Sender:
 
     def interrupt(self) -> None:
         """Break off what is under way, for good: of it, and of all that is asked later, only Stopping comes."""
-        self._interrupted = True
-        for association in tuple(self._open_ones):
+        with self._lock:
+            self._interrupted = True
+            under_way = tuple(self._open_ones)
+        for association in under_way:
             close_socket(association)
 
     def close(self) -> None:
@@ -159,6 +161,8 @@ class Sender:
         return self._tls
 
     def _open(self, address: Address) -> Association:
+        if self._interrupted:
+            raise Stopping(operation="associate", subject=str(address))
         handlers = [
             (evt.EVT_N_EVENT_REPORT, partial(commitment.take_report, report=self._report)),
             (evt.EVT_CONN_OPEN, self._remember),
@@ -166,8 +170,10 @@ class Sender:
         return connect(address, self._contexts, self._waits, handlers)
 
     def _remember(self, event: PeerEvent) -> None:
-        self._open_ones.add(event.assoc)
-        if self._interrupted:
+        with self._lock:
+            self._open_ones.add(event.assoc)
+            late = self._interrupted
+        if late:
             close_socket(event.assoc)
 
 

@@ -234,6 +234,22 @@ def test_a_store_that_stalls_is_broken_off_when_the_node_stops(reports, evidence
     patient.close()
 
 
+def test_nothing_that_is_asked_after_the_node_began_to_stop_calls_anybody(reports, evidence):
+    """A destination that does not answer a connection would hold up the end, and one that refuses us park something."""
+    patient = Sender(ae_title=NODE, report=reports)
+    delivery, _ = evidence()
+    with start_pacs() as pacs:
+        patient.interrupt()
+        for ask in (
+            lambda: patient.echo(pacs.destination()),
+            lambda: patient.accepted(pacs.destination()),
+            lambda: patient.ask_commitment(pacs.destination(), generate_uid(), [delivery]),
+        ):
+            with pytest.raises(Stopping):
+                ask()
+    patient.close()
+
+
 def test_an_association_that_nobody_answers_is_broken_off_when_the_node_stops(reports, evidence):
     """The destination takes the connection and says nothing."""
     patient = Sender(ae_title=NODE, report=reports)
