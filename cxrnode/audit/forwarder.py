@@ -50,11 +50,11 @@ class Forwarder:
 
     def done_with(self) -> set[str]:
         """Give the names of the files that were sent to their end."""
-        return {path.name for path in self._book.files() if path.stat().st_size <= self._offset(path)}
+        return {path.name for path in self._book.files() if _size(path) <= self._offset(path)}
 
     def waiting_bytes(self) -> int:
         """Give how much waits."""
-        return sum(max(0, path.stat().st_size - self._offset(path)) for path in self._book.files())
+        return sum(max(0, _size(path) - self._offset(path)) for path in self._book.files())
 
     def interrupt(self) -> None:
         """Break off what is being sent."""
@@ -65,7 +65,7 @@ class Forwarder:
         self._wire.close()
 
     def _send(self, path: Path, *, is_last: bool) -> int:
-        offset, size = self._offset(path), path.stat().st_size
+        offset, size = self._offset(path), _size(path)
         if size <= offset:
             return 0
         waiting, end = messages(path, offset, _BATCH_BYTES)
@@ -96,7 +96,9 @@ class Forwarder:
     def _offset(self, path: Path) -> int:
         if self._positions is None:
             self._positions = _read(self._kept)
-        return self._positions.get(path.name, 0)
+        reached = self._positions.get(path.name, 0)
+        # A file that is shorter than what was sent of it is another: an older one that was put back.
+        return reached if reached <= _size(path) else 0
 
     def _keep(self, path: Path, offset: int) -> None:
         there = {each.name for each in self._book.files()}
@@ -108,6 +110,14 @@ class Forwarder:
             with os.fdopen(handle, "w") as file:
                 json.dump(self._positions, file)
             written.replace(self._kept)
+
+
+def _size(path: Path) -> int:
+    """Give how long a file is; 0 where it was removed since it was listed."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read(path: Path) -> dict[str, int]:

@@ -82,7 +82,9 @@ class AuditTrail:
 
     def stopped(self) -> None:
         """Tell that the node stops, bring everything to disk and let go of the collector."""
-        for association in {key[0] for key in self._transfers}:
+        with self._lock:
+            open_ones = {association for association, _ in self._transfers}
+        for association in open_ones:
             self.association_ended(association)
         self._write(lambda at: events.activity(events.STOP, at, self._source, self._process(), user()))
         self.close()

@@ -112,6 +112,32 @@ def test_positions_that_cannot_be_read_cost_messages_sent_twice_and_no_others(tm
             assert forwarded(trail_to(tmp_path, plain(collector.port))) == 1
 
 
+def test_a_file_from_a_backup_is_sent_anew(tmp_path: Path) -> None:
+    """What is written behind an older copy of the day's file must not hide behind the position in the newer one."""
+    with FakeCollector() as collector:
+        trail = trail_to(tmp_path, plain(collector.port))
+        trail.commanded("one")
+        (path,) = tmp_path.glob("*.xml")
+        older = path.read_bytes()
+        trail.commanded("two")
+        assert forwarded(trail) == 2
+        trail.close()
+        path.write_bytes(older)
+        assert forwarded(trail_to(tmp_path, plain(collector.port))) == 1
+
+
+def test_a_file_that_is_removed_while_it_is_looked_at_is_no_trouble(tmp_path: Path) -> None:
+    """Old files are removed by another bell: nothing of that may look like a trail that cannot be written."""
+    with FakeCollector() as collector:
+        trail = trail_to(tmp_path, plain(collector.port))
+        trail.commanded("one")
+        assert trail._forwarder is not None
+        listed = trail._forwarder._book.files()
+        trail._forwarder._book.files = lambda: [tmp_path / "audit-2026-01-01.xml", *listed]  # type: ignore[method-assign]
+        assert forwarded(trail) == 1
+        assert (trail.waiting_bytes(), trail.trouble()) == (0, "")
+
+
 def test_a_torn_line_holds_nothing_up(tmp_path: Path) -> None:
     """Neither in the midst of a file, nor at the end of a day that is over; today's last line may still grow."""
     clock = FakeClock()
