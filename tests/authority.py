@@ -77,8 +77,8 @@ def stranger(folder: Path, hospital: Authority, kind: str) -> Tls:
     return Tls(files)
 
 
-def self_signed(folder: Path) -> Files:
-    """Give a certificate that is its own issuer."""
+def self_signed(folder: Path, *purposes: x509.ObjectIdentifier) -> Files:
+    """Give a certificate that is its own issuer, for these purposes only (extended key usage), for any without."""
     folder.mkdir()
     key, certificate = folder / "own.key", folder / "own.pem"
     secret = ec.generate_private_key(ec.SECP256R1())
@@ -87,6 +87,8 @@ def self_signed(folder: Path) -> Files:
     made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(secret.public_key())
     made = made.serial_number(x509.random_serial_number())
     made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
+    if purposes:
+        made = made.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     certificate.write_bytes(made.sign(secret, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     key.touch(mode=0o600)

@@ -112,13 +112,16 @@ def _of_certificate(files: Files, roles: Sequence[str]) -> Iterator[str]:
     except (ValueError, UnsupportedAlgorithm):
         yield f"{name} holds no certificate in PEM form"
         return
-    for weakness in _weak(own):
-        yield f"{name} {weakness}: make a new one"
-    for role in roles:
-        if not _serves(own, role):
-            yield f"{name} is not for a TLS {role} (extended key usage): have it issued for server and client"
-    if _not_its_key(own, files.key):
-        yield f"tls.key {files.key} is not the key of {files.certificate}: the two are made together"
+    try:
+        for weakness in _weak(own):
+            yield f"{name} {weakness}: make a new one"
+        for role in roles:
+            if not _serves(own, role):
+                yield f"{name} is not for a TLS {role} (extended key usage): have it issued for server and client"
+        if _not_its_key(own, files.key):
+            yield f"tls.key {files.key} is not the key of {files.certificate}: the two are made together"
+    except (ValueError, UnsupportedAlgorithm):
+        yield f"{name} has a key, a signature or an extension of no known kind: make one with an RSA or ECDSA key"
 
 
 def _of_key(path: Path) -> Iterator[str]:

@@ -110,9 +110,9 @@ class Tls:
                 client=_client(self.files, named=True),
                 anybody=_client(self.files, named=False),
             )
+            return contexts, certificates.endings(self.files)
         except (OSError, ValueError) as error:
             raise SettingsInvalid("OpenSSL does not take the files", subject="tls", hint=HINT) from error
-        return contexts, certificates.endings(self.files)
 
     def _take_up(self) -> None:
         """A change is taken up when it has held for one look: a certificate and its key are not written at once."""

@@ -118,7 +118,7 @@ def tls_of(settings: Settings) -> Tls | None:
 def _roles(settings: Settings) -> tuple[str, ...]:
     """Give what our certificate is for."""
     server = ("server",) if settings.listener.transport is Transport.TLS else ()
-    client = any(one.transport is Transport.TLS for one in settings.destinations)
+    client = any(user != "listener" for user in settings.tls_users)
     return (*server, "client") if client else server
 
 

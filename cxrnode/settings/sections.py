@@ -20,7 +20,7 @@ from cxrnode.domain.job import RetryPolicy
 from cxrnode.domain.priority import Stat
 from cxrnode.domain.retention import Rules
 from cxrnode.domain.routing import Rule
-from cxrnode.settings.values import BundleName, Network, Port, ReportClasses, Seconds, Title, Uid, Wishes
+from cxrnode.settings.values import BundleName, Host, Network, Port, ReportClasses, Seconds, Title, Uid, Wishes
 
 _PROGRAM = Path(__file__).parent.parent
 MODELS_BESIDE = _PROGRAM / "_models"
@@ -46,7 +46,7 @@ class NodeSettings(Section):
     """Who the node is, and where its state lies."""
 
     ae_title: Title = "CXRNODE"
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 11112
     state_dir: Path = Field(default_factory=lambda: platformdirs.user_state_path("cxrnode"))
     device_name: str = ""
@@ -154,7 +154,7 @@ class DestinationSettings(Section):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
     ae_title: Title
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 104
     transport: Transport = Transport.LOCAL
     certificate_name: str = ""
@@ -202,7 +202,7 @@ class WebSettings(Section):
     """The health page's address; port 0 takes a free one."""
 
     enabled: bool = True
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 11180
     anyone: bool = False
     """Whether other machines may see the page."""
@@ -244,7 +244,7 @@ class LogSettings(Section):
 class SyslogSettings(Section):
     """Where audit messages are sent. Without a host they stay in their files."""
 
-    host: str = ""
+    host: Host = ""
     port: Annotated[int, Field(ge=1, le=65535)] = 6514
     transport: Literal["tls", "tcp", "udp"] = "tls"
 

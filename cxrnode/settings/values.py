@@ -22,6 +22,17 @@ def _checked_uid(text: str) -> str:
     return text
 
 
+def _checked_host(text: str) -> str:
+    """What `socket` makes of a name before it asks anybody; what it cannot make anything of is no OSError there."""
+    try:
+        text.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"{text[:100]!r} is no host name or address") from error
+    if not text.isprintable():
+        raise ValueError(f"{text[:100]!r} is no host name or address")
+    return text
+
+
 def _checked_object(name: object) -> object:
     if name == Kind.REJECTION:
         raise ValueError("a rejection note goes with what it takes back: see rejection_notes")
@@ -43,6 +54,7 @@ def _checked_list(values: tuple[T, ...]) -> tuple[T, ...]:
 Wishes = Annotated[tuple[Annotated[Kind, BeforeValidator(_checked_object)], ...], AfterValidator(_checked_list)]
 ReportClasses = Annotated[tuple[ReportClass, ...], AfterValidator(_checked_list)]
 Title = Annotated[str, AfterValidator(ae_title)]
+Host = Annotated[str, AfterValidator(_checked_host)]
 Uid = Annotated[str, AfterValidator(_checked_uid)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 BundleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
+import ssl
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cxrnode.conformance import security
 from cxrnode.dimse.certificates import Files, problems
 from cxrnode.dimse.tls import CIPHERS, Tls
 from cxrnode.errors import SettingsInvalid
-from tests.authority import Authority
+from cxrnode.node import tls_of
+from cxrnode.settings import load
+from tests.authority import Authority, self_signed
 
 BOTH = ("server", "client")
+ONE_OF_EACH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+P_256, NO_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+"""Object identifiers, as a certificate holds them."""
 
 
 @pytest.fixture
@@ -70,6 +79,40 @@ def test_a_key_of_its_owner_alone_is_taken(files: Files, mode: int):
     """Also one that nobody may write."""
     files.key.chmod(mode)
     assert problems(files, BOTH) == []
+
+
+@pytest.mark.parametrize(("purpose", "lacks"), [("SERVER_AUTH", "client"), ("CLIENT_AUTH", "server")])
+def test_a_certificate_for_one_side_only_is_refused_where_it_serves_as_the_other(
+    tmp_path: Path, purpose: str, lacks: str
+):
+    """Peers would turn it away one by one, each in its own words."""
+    files = self_signed(tmp_path / "own", getattr(ExtendedKeyUsageOID, purpose))
+    (said,) = problems(files, BOTH)
+    assert f"is not for a TLS {lacks}" in said
+    assert problems(self_signed(tmp_path / "both", *ONE_OF_EACH), BOTH) == []
+
+
+@pytest.mark.parametrize("only", ["destinations", "audit"])
+def test_what_calls_others_over_tls_needs_a_certificate_of_a_client(tmp_path: Path, only: str):
+    """An archive, and the collector of audit messages, too."""
+    files = self_signed(tmp_path / "own", ExtendedKeyUsageOID.SERVER_AUTH)
+    sections: dict[str, Any] = {
+        "destinations": [{"name": "pacs", "ae_title": "PACS", "transport": "tls"}],
+        "audit": {"syslog": {"host": "collector.example"}},
+    }
+    in_force = load(tls={name: str(path) for name, path in asdict(files).items()}, **{only: sections[only]})
+    with pytest.raises(SettingsInvalid, match="not for a TLS client"):
+        tls_of(in_force)
+
+
+def test_a_certificate_of_no_known_kind_is_named_as_that(files: Files):
+    """A key on a curve that nobody has heard of must not end in a traceback."""
+    der = x509.load_pem_x509_certificate(files.certificate.read_bytes()).public_bytes(serialization.Encoding.DER)
+    strange = der.replace(P_256, NO_CURVE)
+    assert strange != der
+    files.certificate.write_text(ssl.DER_cert_to_PEM_cert(strange))
+    (said,) = problems(files, BOTH)
+    assert "of no known kind" in said and str(files.certificate) in said
 
 
 def test_the_key_of_another_certificate_is_refused(hospital: Authority, files: Files):

@@ -47,6 +47,19 @@ def test_arguments_win_over_variables_which_win_over_the_file(tmp_path: Path, mo
     assert (node.port, node.ae_title, node.host) == (3333, "VARIABLE", "127.0.0.2")
 
 
+@pytest.mark.parametrize("host", ["pacs..hospital.example", "x" * 70 + ".example", "pacs\0", "10.0.0.5\n"])
+def test_a_host_that_no_name_can_be_is_refused_at_its_place(host: str) -> None:
+    """Asked for its address, Python raises something else than for a name that nobody has."""
+    for place, sections in (
+        ("node.host", {"node": {"host": host}}),
+        ("web.host", {"web": {"host": host}}),
+        ("audit.syslog.host", {"audit": {"syslog": {"host": host, "transport": "udp"}}}),
+        ("destinations.0.host", {"destinations": [{"name": "pacs", "ae_title": "PACS", "host": host}]}),
+    ):
+        with pytest.raises(SettingsInvalid, match=f"{place}: .* is no host name or address"):
+            load(**sections)
+
+
 def test_every_problem_is_named_at_once_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One run of the node is enough to find them all."""
     text = """
