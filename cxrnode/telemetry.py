@@ -42,6 +42,7 @@ class Event(StrEnum):
     SOURCES_NOT_ASKED = "sources_not_asked"
     INSTANCE_ADOPTED = "instance_adopted"
     RECODING_SETTLED = "recoding_settled"
+    RECODING_RETRIED = "recoding_retried"
     STUDY_CLOSED = "study_closed"
     JOB_CLAIMED = "job_claimed"
     JOB_COMPLETED = "job_completed"

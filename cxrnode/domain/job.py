@@ -60,6 +60,12 @@ class RetryPolicy:
     first_seconds: float = 5.0
     longest_seconds: float = 900.0
 
+    def wait(self, attempt: int, chance: float) -> timedelta:
+        """Give how long to wait after the `attempt`-th failure, from 1; `chance` in [0, 1) spreads its second half."""
+        doublings = min(attempt - 1, 30)
+        seconds = min(self.first_seconds * 2**doublings, self.longest_seconds)
+        return timedelta(seconds=seconds * (0.5 + 0.5 * chance))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
@@ -85,6 +91,4 @@ def after_failure(error: Exception, *, attempt: int, now: datetime, policy: Retr
         return Retry(due_at=now, counts=False)
     if isinstance(error, NeedsOperator) or attempt >= policy.attempts:
         return Park()
-    doublings = min(attempt - 1, 30)
-    wait = min(policy.first_seconds * 2**doublings, policy.longest_seconds)
-    return Retry(due_at=now + timedelta(seconds=wait * (0.5 + 0.5 * chance)))
+    return Retry(due_at=now + policy.wait(attempt, chance))

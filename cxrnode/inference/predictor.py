@@ -272,7 +272,8 @@ def _compared(frame: Frame) -> bool:
     if code == "no_memory":
         raise _Crowded(operation="compare pixels")
     if frame.body["transient"]:
-        raise Retryable("the two files could not be read", operation="compare pixels")
+        hint = "see 'A kept instance cannot be read' in docs/operations.md"
+        raise Retryable("one of the two files cannot be read", operation="compare pixels", hint=hint)
     if code:
         raise Unsuitable("the pixels of one of the two cannot be decoded", code=code, operation="compare pixels")
     return bool(frame.body["same"])

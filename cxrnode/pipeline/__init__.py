@@ -58,7 +58,9 @@ class Line:
             seen=seen,
         )
         delivering = Delivering(plan=plan, archive=archive, ledger=ledger, peer=peer, clock=clock, chance=chance)
-        comparing = Comparing(plan=plan, archive=archive, ledger=ledger, predictor=predictor, clock=clock)
+        comparing = Comparing(
+            plan=plan, archive=archive, ledger=ledger, predictor=predictor, clock=clock, chance=chance
+        )
         self._adopting, self._timekeeping = adopting, Timekeeping(plan=plan, ledger=ledger, clock=clock)
         self.mind_clock = self._timekeeping.mind
         self.receive = under_way.watched(reception.receive)

@@ -13,6 +13,7 @@ from cxrnode.domain.identity import AETitle, InstanceUID
 from cxrnode.domain.job import JobState, RetryPolicy
 from cxrnode.domain.routing import Rule
 from cxrnode.domain.study import Arrival, Sender
+from cxrnode.errors import Retryable
 from cxrnode.ledger import SqliteLedger
 from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.pipeline import Line, Plan
@@ -63,6 +64,14 @@ class Bench:
 
     def take_bytes(self, content: bytes) -> None:
         """The same for a file's bytes."""
+        self.keep(content)
+        self.line.compare_recoded()
+        self.clock.move(5)
+        self.line.close_due()
+        self.line.run_jobs()
+
+    def keep(self, content: bytes) -> None:
+        """Receive a file."""
         path = self.archive.incoming / "film.part"
         path.write_bytes(content)
         arrival = Arrival(
@@ -70,10 +79,6 @@ class Bench:
         )
         assert self.line.receive(arrival) == 0
         self.line.association_ended("a")
-        self.line.compare_recoded()
-        self.clock.move(5)
-        self.line.close_due()
-        self.line.run_jobs()
 
     def states(self) -> list[JobState]:
         """States of all jobs, the oldest first."""
@@ -130,3 +135,70 @@ def test_a_cut_copy_never_keeps_the_whole_image_from_being_analysed(
     codes = [outcome.code for outcome in bench.ledger.outcomes()]
     assert codes == (["replaced", ""] if cut_first else ["", "cut"])
     assert len(list(bench.archive.finished())) == 2
+
+
+class _Away(FakePredictor):
+    """Cannot compare some files now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away: set[Path] = set()
+        self.tried = 0
+
+    def same_pixels(self, first: Path, second: Path) -> bool:
+        """Compare, where both are here."""
+        self.tried += 1
+        if second in self.away:
+            raise Retryable("one of the two files cannot be read", operation="compare pixels")
+        return super().same_pixels(first, second)
+
+
+@pytest.fixture
+def away() -> _Away:
+    """What cannot be compared now."""
+    return _Away()
+
+
+@pytest.fixture
+def held_up(tmp_path: Path, ledger: SqliteLedger, away: _Away) -> Bench:
+    """A line that keeps more copies than it compares at once, of all of which the pixels are away."""
+    bench = Bench(tmp_path, ledger, away)
+    for number in range(PLAN.batch + 1):
+        bench.keep(render(replace(FILM, identity=f"{number}", study=f"{number}")).file)
+        bench.keep(render(replace(RECODED, identity=f"{number}", study=f"{number}")).file)
+    away.away = {bench.archive.path(one.key) for one in ledger.recodings(limit=10)}
+    return bench
+
+
+def test_a_copy_that_cannot_be_compared_now_holds_up_no_other(held_up: Bench, away: _Away) -> None:
+    """More of them than are looked at together: one that came after them is settled all the same."""
+    for film in (FILM, RECODED):
+        held_up.keep(render(replace(film, identity="sound", study="sound")).file)
+    for _ in range(3):
+        held_up.line.compare_recoded()
+    assert len(held_up.ledger.recodings(limit=10)) == PLAN.batch + 1
+    assert away.tried == PLAN.batch + 2, "none of them was tried again at once"
+
+
+def test_a_copy_that_could_not_be_compared_is_tried_again_after_a_while(held_up: Bench, away: _Away) -> None:
+    """Later and later, but it is never given up, and settled once its pixels are back."""
+    for _ in range(100):
+        held_up.clock.move(60)
+        held_up.line.compare_recoded()
+    assert PLAN.batch < away.tried < 20 * (PLAN.batch + 1), "100 minutes, at most 15 between two tries"
+    away.away.clear()
+    held_up.clock.move(900)
+    while held_up.line.compare_recoded():
+        pass
+    assert held_up.ledger.recodings(limit=10) == []
+    assert {one.code for one in held_up.ledger.outcomes()} == {None, "recoded"}
+
+
+def test_a_clock_that_is_set_back_does_not_put_a_comparison_off(held_up: Bench, away: _Away) -> None:
+    """It is tried at once, and not hours later."""
+    held_up.line.compare_recoded()
+    away.away.clear()
+    held_up.clock.move(-86400)
+    while held_up.line.compare_recoded():
+        pass
+    assert held_up.ledger.recodings(limit=10) == []
