@@ -66,17 +66,13 @@ def try_again(answer: ImagePrediction, *, last: bool) -> None:
     for model, failure in failures(answer):
         if not failure.transient or (last and not (model and failure.code in PASSING)):
             continue
-        if failure.code in PASSING:
-            raise Retryable(
-                _WORDS[failure.code],
-                operation="predict",
-                subject=model or "image",
-                hint="see 'Not enough memory for the models' in docs/operations.md",
-            )
-        raise Retryable("a model failed and may do better", operation="predict", subject=model or "image")
+        happened, hint = _WORDS.get(failure.code, ("a model failed and may do better", ""))
+        raise Retryable(happened, operation="predict", subject=model or "image", hint=hint)
 
 
 _WORDS = {
-    "no_memory": "there is not enough memory",
-    "device_lost": "the GPU is lost each time",
+    "no_memory": ("there is not enough memory", "see 'Not enough memory for the models' in docs/operations.md"),
+    "device_lost": ("the GPU is lost each time", "see 'The GPU is lost' in docs/operations.md"),
+    "unreadable": ("its file could not be read", "see 'A kept instance cannot be read' in docs/operations.md"),
 }
+"""What another attempt may mend, and what to do where it does not."""

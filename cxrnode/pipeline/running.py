@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from cxrnode.domain.finding import ImagePrediction, ImageResult, RefusedImage, summary_of
+from cxrnode.domain.finding import Failure, ImagePrediction, ImageResult, RefusedImage, summary_of
 from cxrnode.domain.job import after_failure
 from cxrnode.domain.judgment import GATE, judge_image
 from cxrnode.domain.reasons import CAVEATS
@@ -205,18 +205,26 @@ class Running:
             return RefusedImage(source=member, code=claim.verdicts[member.row])
         try_again(answer, last=claim.tries >= self._plan.job_policy.attempts)
         if answer.failure:
-            self._require_kept(member)
+            self._require_kept(member, answer.failure)
             return RefusedImage(source=member, code=answer.failure.code)
         suitable = select(member.facts, children=self._plan.children)
         if isinstance(suitable, NotSuitable):  # the rules were other ones when the study closed
             return RefusedImage(source=member, code=suitable.code)
         return self._judge_pixels(member, answer, suitable)
 
-    def _require_kept(self, member: Instance) -> None:
-        """A file that is gone is no image that cannot be read: it was lost here, and a person has to bring it back."""
+    def _require_kept(self, member: Instance, failure: Failure) -> None:
+        """A file that is gone, or that the disk does not give back, is no image that cannot be decoded.
+
+        It was lost here, and a person has to bring it back.
+        """
         if not self._archive.path(member.key).is_file():
-            hint = "see 'A kept instance cannot be read' in docs/operations.md"
-            raise NeedsOperator("its file is gone from the spool", operation="predict", subject=member.uid, hint=hint)
+            happened = "its file is gone from the spool"
+        elif failure.transient and failure.code == "unreadable":
+            happened = "its file cannot be read"
+        else:
+            return
+        hint = "see 'A kept instance cannot be read' in docs/operations.md"
+        raise NeedsOperator(happened, operation="predict", subject=member.uid, hint=hint)
 
     def _judge_pixels(
         self, member: Instance, answer: ImagePrediction, suitable: Suitable

@@ -34,7 +34,7 @@ class _Flaky(FakePredictor):
 
 
 @pytest.mark.parametrize(
-    ("transient", "times", "code"), [(True, 1, ""), (True, 3, "unreadable"), (False, 1, "unreadable")]
+    ("transient", "times", "code"), [(True, 1, ""), (True, 2, ""), (False, 1, "unreadable")]
 )
 def test_an_image_is_refused_only_when_trying_again_cannot_help(
     tmp_path: Path, ledger: SqliteLedger, *, transient: bool, times: int, code: str
@@ -47,3 +47,19 @@ def test_an_image_is_refused_only_when_trying_again_cannot_help(
         bench.line.run_jobs()
     assert bench.states() == [JobState.COMPLETED]
     assert [outcome.code for outcome in ledger.outcomes()] == [code]
+
+
+def test_a_file_that_the_disk_never_gives_back_is_parked_for_a_person(tmp_path: Path, ledger: SqliteLedger) -> None:
+    """Nobody is told that its pixels cannot be decoded; with the file back, the job comes to its end."""
+    bench = Bench(tmp_path, ledger, _Flaky(3, transient=True))
+    bench.take(FILM)
+    for _ in range(5):
+        bench.clock.move(900)
+        bench.line.run_jobs()
+    (parked,) = ledger.find_jobs(state=JobState.PARKED)
+    assert "its file cannot be read" in parked.reason
+    assert "A kept instance cannot be read" in parked.reason
+    ledger.requeue_job(parked.job, bench.clock.now())
+    bench.line.run_jobs()
+    assert bench.states() == [JobState.COMPLETED]
+    assert [outcome.code for outcome in ledger.outcomes()] == [""]

@@ -116,9 +116,11 @@ def test_an_image_that_ends_one_model_is_reported_without_it(make: Callable[...,
     assert bench.kinds() == ["SEG", "SR"]
 
 
-@pytest.mark.parametrize("code", ["no_memory", "device_lost"])
+@pytest.mark.parametrize(
+    ("code", "heading"), [("no_memory", "Not enough memory for the models"), ("device_lost", "The GPU is lost")]
+)
 def test_a_model_without_memory_or_gpu_parks_its_job_and_goes_on_when_it_is_told_to(
-    make: Callable[..., Bench], code: str
+    make: Callable[..., Bench], code: str, heading: str
 ) -> None:
     """Nothing is wrong with the image, so nothing is said of it: a person mends the machine."""
     bench = make()
@@ -127,7 +129,7 @@ def test_a_model_without_memory_or_gpu_parks_its_job_and_goes_on_when_it_is_told
     bench.work(12)
     (job,) = bench.jobs()
     assert (job.state, bench.said()) == (JobState.PARKED, [])
-    assert "Not enough memory for the models" in job.reason
+    assert f"see '{heading}' in docs/operations.md" in job.reason
     bench.ledger.requeue_job(job.job, bench.clock.now())
     bench.work()
     assert (bench.states(), outcome(bench, FILM)) == ([JobState.COMPLETED], "")
