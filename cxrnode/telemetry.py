@@ -161,6 +161,8 @@ def start_logging(level: str = "INFO") -> None:
     """Send every record of this process, ours and other libraries', through the closed list to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
+    # A line that could not be written is lost: logging would print it with its arguments and a traceback instead.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Other libraries' chatter says only who spoke, so below DEBUG their warnings are enough.
@@ -181,9 +183,11 @@ def _told_warning(
 
 
 def guard_tracebacks() -> None:
-    """Let what nobody foresaw, in the main thread or any other, be told as an event: a traceback quotes values.
+    """Let what nobody foresaw, in the main thread, any other or none, be told as an event: a traceback quotes values.
 
     For the entry points of a process that handles patients' data; the exit code stays Python's own.
     """
     sys.excepthook = lambda kind, error, trace: unexpected("process", error)
     threading.excepthook = lambda raised: unexpected("thread", raised.exc_value or raised.exc_type())
+    # What falls where nobody can catch it: a finaliser, a callback from C.
+    sys.unraisablehook = lambda raised: unexpected("aside", raised.exc_value or raised.exc_type())

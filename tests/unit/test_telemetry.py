@@ -93,6 +93,21 @@ def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str], level: str, lin
     assert len(_lines(capsys)) == lines
 
 
+def test_a_line_that_cannot_be_written_is_lost_and_not_printed_otherwise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's logging would print another library's arguments, and they are values."""
+    start_logging("DEBUG")
+    (handler,) = logging.getLogger().handlers
+
+    def fails(record: logging.LogRecord) -> str:
+        raise OSError("no room")
+
+    monkeypatch.setattr(handler, "format", fails)
+    logging.getLogger("other").warning("of %s", "Sentinel^Name")
+    assert capsys.readouterr().err == ""
+
+
 _FALLS = """
 import threading
 from cxrnode.telemetry import guard_tracebacks, start_logging
@@ -103,17 +118,23 @@ def fall():
 thread = threading.Thread(target=fall)
 thread.start()
 thread.join()
+class Falling:
+    def __del__(self):
+        fall()
+Falling()
 fall()
 """
 
 
 def test_a_traceback_that_nobody_foresaw_names_no_patient() -> None:
-    """An error that ends a thread, or the process, is an event with its kind and place; the exit code is Python's."""
+    """An error that ends a thread, a finaliser or the process is an event with its kind and place; the exit code is
+    Python's."""
     fallen = subprocess.run([sys.executable, "-c", _FALLS], capture_output=True, text=True, check=False)
     assert fallen.returncode == 1
     told = [json.loads(line) for line in fallen.stderr.splitlines()]
     assert [(line["event"], line["operation"], line["error"]) for line in told] == [
         ("unexpected", "thread", "ValueError"),
+        ("unexpected", "aside", "ValueError"),
         ("unexpected", "process", "ValueError"),
     ]
     assert "Sentinel" not in fallen.stderr
