@@ -110,6 +110,7 @@ class Handshakes:
         self._tls, self._most = tls, most
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._ended = False
 
     def secured(self, connection: socket.socket) -> ssl.SSLSocket:
         """Give the connection under TLS. TlsFailed, with the connection closed, where there is none."""
@@ -124,17 +125,20 @@ class Handshakes:
         return secured
 
     def end(self) -> None:
-        """End those under way."""
+        """End those under way, and begin no other."""
         with self._lock:
+            self._ended = True
             for connection in self._open:
                 cut(connection)
 
     @contextlib.contextmanager
     def _watched(self, connection: socket.socket) -> Iterator[None]:
         with self._lock:
-            crowded = len(self._open) >= self._most
+            crowded, ended = len(self._open) >= self._most, self._ended
             self._open.add(connection)
         try:
+            if ended:
+                raise TlsFailed
             if crowded:
                 raise TlsFailed("too many TLS handshakes at once")
             yield

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrnode.dimse.handshake import Handshakes, TlsFailed
 from cxrnode.dimse.server import Limits
 from cxrnode.dimse.tls import Tls
 from cxrnode.errors import AssociationLost, NeedsOperator
@@ -203,6 +204,17 @@ def test_silent_connections_keep_nobody_waiting(tmp_path, hospital, radiograph):
             assert time.monotonic() - began < QUICK
         began = time.monotonic()
     assert time.monotonic() - began < QUICK, "a handshake under way kept the listener from stopping"
+
+
+def test_a_handshake_that_begins_while_the_node_stops_is_let_go(hospital):
+    """It was accepted just before, and its thread comes to the handshake just after: it ends without a word."""
+    handshakes = Handshakes(hospital.tls("node", handshake_seconds=_SILENT_SECONDS), most=1)
+    handshakes.end()
+    ours, theirs = socket.socketpair()
+    with theirs, pytest.raises(TlsFailed) as failed:
+        handshakes.secured(ours)
+    assert str(failed.value) == ""
+    assert ours.fileno() == -1
 
 
 @pytest.mark.parametrize(
