@@ -33,9 +33,7 @@ class _Flaky(FakePredictor):
         return tuple(ImagePrediction(failure=failure) for _ in requests)
 
 
-@pytest.mark.parametrize(
-    ("transient", "times", "code"), [(True, 1, ""), (True, 2, ""), (False, 1, "unreadable")]
-)
+@pytest.mark.parametrize(("transient", "times", "code"), [(True, 1, ""), (True, 2, ""), (False, 1, "unreadable")])
 def test_an_image_is_refused_only_when_trying_again_cannot_help(
     tmp_path: Path, ledger: SqliteLedger, *, transient: bool, times: int, code: str
 ) -> None:
