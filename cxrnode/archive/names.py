@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cxrnode.domain.identity import digest, is_uid
+from cxrnode.domain.identity import digest, file_stem
 
 SOURCES, EVIDENCE = "sources", "evidence"
 SUFFIX = ".dcm"
@@ -22,12 +22,12 @@ _DIGITS = 32
 def source_key(uid: str, bytes_digest: str) -> str:
     """Give the key of a source: `sources/ab/cd/<SOP Instance UID>.<digest>.dcm`."""
     content = bytes_digest if _HEX.fullmatch(bytes_digest) else digest(bytes_digest)
-    return f"{SOURCES}/{_shard(content)}/{_safe(uid)}.{content[:_DIGITS]}{SUFFIX}"
+    return f"{SOURCES}/{_shard(content)}/{file_stem(uid)}.{content[:_DIGITS]}{SUFFIX}"
 
 
 def evidence_key(uid: str) -> str:
     """Give the key of an evidence object: `evidence/ab/cd/<SOP Instance UID>.dcm`."""
-    return f"{EVIDENCE}/{_shard(digest(uid))}/{_safe(uid)}{SUFFIX}"
+    return f"{EVIDENCE}/{_shard(digest(uid))}/{file_stem(uid)}{SUFFIX}"
 
 
 def path_of(root: Path, key: str, *rooms: str) -> Path:
@@ -41,7 +41,3 @@ def path_of(root: Path, key: str, *rooms: str) -> Path:
 def _shard(content: str) -> str:
     """Two levels of 256 folders: a million files are fifteen a folder."""
     return f"{content[:2]}/{content[2:4]}"
-
-
-def _safe(uid: str) -> str:
-    return uid if is_uid(uid) else f"no-uid-{digest(uid)[:_DIGITS]}"
