@@ -257,8 +257,8 @@ class ChildProcess:
         if stalled:
             self._process.kill()
         self._pipe.close()
-        status = self._ended_with()
-        self._cause = "hung" if stalled else _CAUSES.get(status, "crashed")
+        status, by_itself = self._ended_with()
+        self._cause = "hung" if stalled else _CAUSES.get(status, "crashed") if by_itself else "crashed"
         if self._process.stdin:
             self._process.stdin.close()
         if self._end is None and not self._unwanted:
@@ -269,13 +269,13 @@ class ChildProcess:
         self._end_with(Stopping(operation="predict") if self._unwanted else lost)
         self._ended(self)
 
-    def _ended_with(self) -> int:
+    def _ended_with(self) -> tuple[int, bool]:
         """Wait for its end, which a broken pipe announces: how it ended by itself says why. Then end it."""
         try:
-            return self._process.wait(_DYING_SECONDS)
+            return self._process.wait(_DYING_SECONDS), True
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._process.wait()
+            return self._process.wait(), False
 
     def _raise_end(self) -> None:
         """Raise why it is gone, if it is: a copy, since several threads may raise it at once."""

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from cxrnode.domain.finding import ImagePrediction
-from cxrnode.errors import CxrnodeError, ModelAltered, NeedsOperator, SettingsInvalid, Stopping
+from cxrnode.errors import ChildLost, CxrnodeError, ModelAltered, NeedsOperator, SettingsInvalid, Stopping
+from cxrnode.inference import process
 from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.phantom import Radiograph, write
 from cxrnode.ports import Request
@@ -113,6 +114,22 @@ def test_child_killed_in_mid_batch_costs_only_what_it_worked_on(predictor: Child
     assert predictor.pid() != pid
 
 
+def test_a_child_that_hangs_up_and_does_not_end_is_not_said_to_have_wanted_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SIGKILL that it ends by is ours, and says nothing of the machine."""
+    hang_up = "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(600)"
+    monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", hang_up))
+    monkeypatch.setattr(process, "_DYING_SECONDS", 0.2)
+    with ChildPredictor({"tiny": folder / "tiny"}, device="cpu") as predictor:
+        child = predictor._child
+        assert child is not None
+        with pytest.raises(ChildLost):
+            predictor.identities(PATIENCE)
+        assert gone(child.pid)
+        assert child.cause == "crashed"
+
+
 def test_child_that_is_killed_while_idle_is_replaced_at_once(predictor: ChildPredictor, folder: Path) -> None:
     """Nobody has to ask before the models load again."""
     pid = living_child(predictor)
@@ -176,7 +193,8 @@ def test_closing_ends_the_child_and_its_callers(folder: Path) -> None:
 _PARENT = """
     import sys
     from pathlib import Path
-    from cxrnode.inference.predictor import ChildPredictor
+    from cxrnode.inference import process
+from cxrnode.inference.predictor import ChildPredictor
     from cxrnode.ports import Request
     folder = Path(sys.argv[1])
     predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1)
