@@ -67,6 +67,7 @@ class Report:
     drained_seconds: float
     reconciled: Mapping[str, Any]
     unaccounted: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     events: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -112,7 +113,7 @@ def soak(folder: Path, *, minutes: float, seed: int, senders: int, pause_seconds
             ended = time.monotonic()
             node.wait(lambda: drained(node), 1800)
         drained_seconds = time.monotonic() - ended
-        return _report(node, traffic.said, faults, watch, minutes=minutes, drained_seconds=drained_seconds)
+        return _report(node, archive, traffic.said, faults, watch, minutes=minutes, drained_seconds=drained_seconds)
 
 
 @contextmanager
@@ -152,8 +153,19 @@ def _say(minutes: float, began: float, name: str) -> None:
     print(f"{(time.monotonic() - began) / 60:6.1f} of {minutes:g} min: {name}", flush=True)
 
 
-def _report(node: Serve, said: Said, faults: Faults, watch: Watch, *, minutes: float, drained_seconds: float) -> Report:
+def _report(
+    node: Serve,
+    archive: Mortal,
+    said: Said,
+    faults: Faults,
+    watch: Watch,
+    *,
+    minutes: float,
+    drained_seconds: float,
+) -> Report:
     done = node.cli("check", "--reconcile", "--bytes", "--json")
+    reconciled = _parsed(done.stdout) or {"ok": False, "said": (done.stdout + done.stderr)[-2000:]}
+    missing = [o["uid"] for o in reconciled.get("discrepancies", []) if o["trouble"] == "not at the destination"]
     events: dict[str, int] = defaultdict(int)
     for line in node.text().splitlines():
         if line.startswith("{") and '"level": "info"' not in line and line.endswith("}"):
@@ -169,10 +181,24 @@ def _report(node: Serve, said: Said, faults: Faults, watch: Watch, *, minutes: f
         fired=dict(faults.fired),
         slopes=watch.slopes(),
         drained_seconds=drained_seconds,
-        reconciled=_parsed(done.stdout) or {"ok": False, "said": (done.stdout + done.stderr)[-2000:]},
+        reconciled=reconciled,
+        gone=list(gone_from_archive(node, archive, faults, missing)),
         unaccounted=list(unaccounted(node, said.acknowledged)),
         events=dict(sorted(events.items())),
     )
+
+
+def gone_from_archive(node: Serve, archive: Mortal, faults: Faults, missing: Sequence[str]) -> Iterator[str]:
+    """Say of objects that the archive should hold when it took them, when it committed to keep them, and when it was
+    killed next: what an archive loses that has committed to it is no loss of the node's, and has to be seen."""
+    held = archive.running.instances()
+    with closing(sqlite3.connect(f"file:{node.state}/ledger.sqlite?mode=ro", uri=True)) as ledger:
+        sql = "SELECT sent_at, committed_at FROM deliveries JOIN evidence ON evidence.id = evidence_id"
+        for uid in missing:
+            sent, committed = ledger.execute(f"{sql} WHERE sop_instance_uid = ?", [uid]).fetchone()
+            killed = [at.isoformat() for at in faults.kills_of_archive if not committed or at.isoformat() > committed]
+            there = "holds it" if uid in held else "does not hold it"
+            yield f"{uid}: sent {sent}, committed {committed}, archive killed {min(killed, default='never')}, {there}"
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
@@ -212,6 +238,7 @@ def as_text(report: Report) -> str:
     lines += ["", *(f"{count:7}  {event}" for event, count in report.events.items())]
     lines += ["", f"reconciled: {json.dumps({k: v for k, v in report.reconciled.items() if k != 'discrepancies'})}"]
     lines += [f"  {one}" for one in list(report.reconciled.get("discrepancies", []))[:20]]
+    lines += [f"  {one}" for one in report.gone]
     lines += [f"unaccounted: {len(report.unaccounted)}", *(f"  {one}" for one in report.unaccounted[:20])]
     return "\n".join([*lines, "", "SOUND" if report.sound else "NOT SOUND"])
 

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.end_to_end.processes import Serve
@@ -29,6 +30,7 @@ class Faults:
         self._chance = random.Random(seed)
         self.injected: Counter[str] = Counter()
         self.fired: Counter[str] = Counter()
+        self.kills_of_archive: list[datetime] = []
 
     def inject(self, *, restarts: bool) -> str:
         """Inject one, and mend it; give its name. `restarts`: also such as end the node or its child."""
@@ -63,6 +65,7 @@ class Faults:
 
     def kill_archive(self) -> bool:
         """SIGKILL Orthanc, and start it again a while later."""
+        self.kills_of_archive.append(datetime.now(UTC))
         self._archive.kill()
         _pause(self._chance.uniform(1, 20))
         self._archive.start()
