@@ -14,10 +14,11 @@ from typing import BinaryIO, cast
 
 MOST_HEADER = 32 << 20
 """Bytes before the pixels. Overlays and private data of real films come to a few million."""
-MOST_READS = 500_000
-"""Every element costs two or three; headers of radiographs have hundreds of elements."""
-MOST_INFLATED = 1 << 30
-"""Bytes of pixels out of a deflated data set; the largest detectors have sixty million."""
+MOST_READS = 60_000
+"""Every element costs two or three, and ten microseconds of the listener's interpreter; headers of radiographs have
+hundreds of elements."""
+MOST_INFLATED = 400 << 20
+"""Bytes of pixels out of a deflated data set; the largest detectors have sixty million pixels, of two bytes."""
 _CHUNK = 1 << 18
 
 

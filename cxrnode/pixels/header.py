@@ -45,10 +45,11 @@ _WIDTHS = {
     **dict.fromkeys(("FD", "OD", "UV", "SV", "OV"), 8),
 }
 """Bytes of one number by value representation; text has none."""
-_MOST_TEXT = 1 << 16
+_MOST_TEXT = 1 << 14
 """Bytes of a value that is read as text: what is longer was never typed, and becomes an object for every backslash."""
-_MOST_NESTED = 1 << 20
-"""Bytes of a header's sequences whose items are told apart; pydicom makes a hundred times as many of them."""
+_MOST_NESTED = 1 << 17
+"""Bytes of a header's sequences whose items are told apart; pydicom makes a hundred times as many of them, in time that
+the listener's other threads lack."""
 _MOST_DIGITS = 9
 _ADOPTED = AETitle("ADOPTED")
 """Both AE titles of a file that does not say how it came."""

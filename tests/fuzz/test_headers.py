@@ -133,6 +133,51 @@ def test_a_header_costs_what_it_is_and_not_what_it_claims(
     tried("header bombs", told.unreadable or "described")
 
 
+TINY = {
+    "elements": lambda: b"".join(elements.element(0x22 + (n >> 16), n & 0xFFFF, "LO", b"") for n in range(600_000)),
+    "private elements": lambda: b"".join(elements.element(0x23, 0x1000 + n, "LO", b"") for n in range(60_000)) * 10,
+    "items": lambda: elements.element(
+        8, 0x1140, "SQ", (elements.ITEM + bytes(4)) * 600_000 + elements.END_SEQUENCE, length=elements.UNDEFINED
+    ),
+    "items of a stated length": lambda: elements.element(8, 0x1140, "SQ", (elements.ITEM + bytes(4)) * 120_000),
+    "values": lambda: b"".join(
+        elements.element(8, number, "LO", b"\\" * 0xFFFE)
+        for number in (0x60, 0x68, 0x70, 0x1030, 0x103E, 0x1050, 0x1070, 0x1080, 0x1090, 0x2111, 0x2112)
+    ),
+}
+MOST_CPU_SECONDS = 2.0
+"""A third of a second on a calm machine; without limits three to eight."""
+
+
+@pytest.mark.parametrize("what", TINY)
+def test_megabytes_of_what_is_tiny_do_not_hold_the_listener(
+    what: str, tried: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    """All threads of the listener share one interpreter: five megabytes of nothing take it for a moment only."""
+    content = elements.meta() + elements.header() + TINY[what]()
+    began = time.process_time()
+    told = describe(tmp_path / "f.dcm", content)
+    assert time.process_time() - began < MOST_CPU_SECONDS
+    assert told.unreadable in ENDS
+    tried("header bombs", told.unreadable or "described")
+
+
+def test_a_header_ten_times_as_long_as_any_is_read_whole(tmp_path: Path) -> None:
+    """Five thousand elements, half of them in a sequence of 60 kB: the limits are for what is no radiograph."""
+    item = b"".join(elements.element(8, 0x1100 + n, "LO", b"some words of it") for n in range(25))
+    items = b"".join(elements.ITEM + struct.pack("<L", len(item)) + item for _ in range(100))
+    flat = b"".join(elements.element(0x21, 0x1000 + n, "LO", b"some words of it") for n in range(2500))
+    told, other = (
+        describe(tmp_path / "f.dcm", elements.meta() + elements.header(more=sequence + flat))
+        for sequence in (
+            elements.element(0x20, 0x9222, "SQ", items),
+            elements.element(0x20, 0x9222, "SQ", items + elements.END_SEQUENCE, length=elements.UNDEFINED),
+        )
+    )
+    assert (told.unreadable, told.study_uid) == ("", "1.2.4")
+    assert told.header_digest == other.header_digest
+
+
 def measured(path: Path, content: bytes) -> tuple[Description, float, int]:
     """Describe; give the seconds, and by how many bytes this process was larger at most than before."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
