@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from cxrnode.errors import Fatal
+from cxrnode.errors import Fatal, NeedsOperator
 
 HINT = "see 'The state folder is open to others' in docs/operations.md"
 _NO_MAPPINGS = "0"
@@ -43,6 +43,18 @@ def demand_private(folder: Path) -> str:
         raise Fatal(happened, operation="use the state folder", subject=str(folder), hint=HINT)
     open_to_others = mode & (stat.S_IRWXG | stat.S_IRWXO)
     return f"other users of this machine may enter it (mode {mode:04o})" if open_to_others else ""
+
+
+def demand_own(file: Path) -> None:
+    """NeedsOperator where a file is another user's: what root makes beside it would shut the node out."""
+    if file.stat().st_uid == os.geteuid():
+        return
+    try:
+        owner = file.owner()
+    except KeyError:
+        owner = f"#{file.stat().st_uid}"
+    hint = f"run the command as the node's user: sudo -u {owner} ..."
+    raise NeedsOperator(f"it belongs to {owner}", operation="use the state folder", subject=str(file), hint=hint)
 
 
 def salt_in(folder: Path) -> bytes:

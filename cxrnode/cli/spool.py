@@ -133,6 +133,9 @@ def backup(
 
 
 def _beside(state: Path) -> list[str]:
-    """Give what a state folder holds beside ledger and spool: the audit trail, and the salt of the log's hashes."""
-    found = (*state.glob("audit/*"), *state.glob("log-salt"))
-    return sorted(str(path.relative_to(state)) for path in found if path.is_file())
+    """Give what a state folder holds beside ledger and spool: the audit trail, and the salt of the log's hashes.
+
+    How far the trail was sent comes first: read after the trail it could be further than what is copied of that.
+    """
+    found = (*state.glob("log-salt"), *state.glob("audit/forwarded.json"), *sorted(state.glob("audit/audit-*.xml")))
+    return [str(path.relative_to(state)) for path in found]

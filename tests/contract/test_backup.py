@@ -13,6 +13,7 @@ import pytest
 
 from cxrnode.archive import SpoolArchive
 from cxrnode.archive.backup import copy_all, copy_beside, finish, part_of
+from cxrnode.cli.spool import _beside
 from cxrnode.errors import OutOfSpace, Retryable
 from cxrnode.ledger import SqliteLedger
 from tests.bench import FILM, Bench
@@ -142,3 +143,12 @@ def test_the_audit_trail_goes_with_it_as_it_grows(tmp_path: Path) -> None:
     copy_beside(names, state, to)
     assert [(to / name).read_text() for name in names] == ["one", "one, two"]
     assert (to / names[0]).stat().st_ino == kept
+
+
+def test_how_far_the_trail_was_sent_is_copied_before_the_trail_and_nothing_half_written_is(tmp_path: Path) -> None:
+    """It grows meanwhile: a position beyond the copied end would keep what is written there from the collector."""
+    names = ("audit/audit-2026-03-01.xml", "audit/forwarded.json", "audit/forwarded.part", "log-salt", "ledger.sqlite")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert _beside(tmp_path) == ["log-salt", "audit/forwarded.json", "audit/audit-2026-03-01.xml"]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cxrnode import discretion
-from cxrnode.errors import Fatal
+from cxrnode.cli.operator import opened_ledger
+from cxrnode.errors import Fatal, NeedsOperator
 
 _CRASH = "import os\n{first}\nopen('written', 'w').close(); os.mkdir('made'); os.abort()"
 
@@ -74,6 +75,18 @@ def test_a_state_folder_that_others_may_enter_is_said(tmp_path: Path, mode: int,
 def test_a_state_folder_that_is_not_there_is_private(tmp_path: Path) -> None:
     """The node makes it so."""
     assert discretion.demand_private(tmp_path / "none") == ""
+
+
+def test_another_users_ledger_is_left_to_that_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root's command makes (a day's audit file, a lock) the node could not write to any more."""
+    ledger = tmp_path / "ledger.sqlite"
+    ledger.touch()
+    monkeypatch.setenv("CXRNODE_NODE__STATE_DIR", str(tmp_path))
+    discretion.demand_own(ledger)
+    monkeypatch.setattr(discretion.os, "geteuid", lambda: ledger.stat().st_uid + 1)
+    with pytest.raises(NeedsOperator, match="it belongs to") as refused, opened_ledger():
+        pass
+    assert f"sudo -u {ledger.owner()} ..." in refused.value.hint
 
 
 def test_the_salt_of_the_log_is_drawn_once_and_kept_for_the_user_alone(tmp_path: Path) -> None:
