@@ -145,11 +145,12 @@ def _die_before_parent() -> None:
 def bound_memory(share: float = MEMORY_SHARE) -> None:
     """Let what asks for more than a share of the machine's memory get none: an answer, where the kernel's is a kill.
 
-    Of memory that is written only (RLIMIT_DATA): torch maps much that it never touches.
+    Of memory that is written only (RLIMIT_DATA): torch maps much that it never touches. A lower limit stays.
     """
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(whole * share), hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or soft > whole * share:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(whole * share), hard))
 
 
 def _read(pipe: Pipe, desk: Desk, calls: queue.SimpleQueue[Frame]) -> None:

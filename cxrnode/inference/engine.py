@@ -240,6 +240,12 @@ def _failure(error: Exception) -> Failure:
     return Failure(code="model_failed", detail=said.detail)
 
 
+_CROWDED = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What torch says of the CPU's memory; of a GPU's without room for its own context; and of its libraries' (cuBLAS,
+cuDNN) workspaces: all of them a RuntimeError."""
+
+
 def _is_crowded(error: Exception) -> bool:
-    """Tell want of memory: torch has a class of its own for a GPU's, and for the CPU's a RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Tell want of memory: torch has a class of its own for most of a GPU's, and for the rest words."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(words in str(error) for words in _CROWDED)

@@ -93,6 +93,29 @@ def test_where_the_cpu_has_no_room_either_another_attempt_may_help(
     assert (said.code, said.transient) == wanted
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+    ],
+)
+def test_want_of_memory_that_torch_only_says_in_words_is_known(pictures: list[Prepared], words: str) -> None:
+    """A library's workspace that does not fit on the GPU makes the batch smaller, too."""
+
+    class Wordy(Scripted):
+        def predict(self, batch: FloatArray) -> FloatArray:
+            if len(batch) > 2:
+                raise RuntimeError(words)
+            return super().predict(batch)
+
+    crowded = on_gpu(8)
+    usual = replace(crowded.models["lungs"], network=Wordy())
+    said = replace(crowded, models={"lungs": usual}).run(pictures)
+    assert ways(said) == {GPU.removesuffix("8") + "2"}
+
+
 def test_torch_s_want_of_memory_on_the_cpu_is_known(pictures: list[Prepared]) -> None:
     """It has no class of its own; the real thing is asked for."""
 
@@ -172,3 +195,16 @@ def test_the_child_asks_for_no_more_memory_than_its_share() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     assert done.stdout == "refused\n"
+
+
+def test_a_lower_limit_of_the_service_stays() -> None:
+    """`LimitDATA=` in the unit, or `ulimit -d`: the child neither raises it nor fails over it."""
+    script = """
+        import resource
+        from cxrnode.inference.child import bound_memory
+        for limits in ((4 << 30, resource.RLIM_INFINITY), (4 << 30, 4 << 30)):
+            resource.setrlimit(resource.RLIMIT_DATA, limits)
+            bound_memory(1000.0)
+            assert resource.getrlimit(resource.RLIMIT_DATA) == limits
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
