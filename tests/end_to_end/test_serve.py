@@ -62,17 +62,23 @@ def test_help_says_what_the_program_is() -> None:
 
 def test_echo_is_answered_within_two_seconds_while_the_models_load(tmp_path: Path) -> None:
     """The port answers within two seconds of the start of the process, on a new state folder, while the models still
-    load. The best of up to five starts counts, since the machine may be busy."""
+    load. Seconds in which the machine was busy with others and gave the node no core do not count; nor does a start
+    that was held up otherwise, as the best of up to five does."""
     seconds: list[float] = []
     while len(seconds) < 5 and not (seconds and min(seconds) < 2.0):
         node = Serve(tmp_path / str(len(seconds)))
         try:
-            seconds.append(node.start())
+            seconds.append(node.start() - _without_a_core(node.pid))
             assert len(node.events("child_started")) == 1
             assert not node.events("child_ready"), "the models were loaded before the port answered"
         finally:
             node.clear_away()
     assert min(seconds) < 2.0, f"C-ECHO was answered after {seconds} seconds"
+
+
+def _without_a_core(pid: int) -> float:
+    """Seconds for which a process's first thread wanted to run and others did (Linux, sched-stats: nanoseconds)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def test_health_is_live_and_ready_at_once_and_says_when_the_models_are_loaded(node: Serve) -> None:
@@ -158,10 +164,12 @@ def test_sigterm_while_a_model_hangs_still_ends(tmp_path: Path, film: Path) -> N
 
 
 def test_second_node_on_one_state_folder_is_refused(node: Serve) -> None:
-    """A second `serve` on the folder ends with exit code 1 and a sentence; the first goes on."""
+    """A second `serve` on the folder ends with exit code 1 and a sentence that names the first, which goes on."""
     second = node.cli("serve")
     assert second.returncode == 1
-    assert "Another node holds this state folder" in second.stderr
+    assert f"it is held by process {node.pid} on " in second.stderr
+    assert f"CXRNODE, port {node.port}, since " in second.stderr
+    assert "'Another node holds the state folder' in docs/operations.md" in second.stderr
     assert "Traceback" not in second.stderr
     assert node.echo()
 
