@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from cxrnode.domain.study import Description, Recorded, Sender
 from cxrnode.ledger import receiving
 from cxrnode.ledger.rows import description_of
-from cxrnode.ledger.schema import Standing, instances, is_state
+from cxrnode.ledger.schema import Standing, StudyState, instances, is_state, studies
 
 
 def adopt(
@@ -34,13 +34,19 @@ def adopt(
         return recorded
     connection.execute(instances.update().where(instances.c.key == key).values(received_at=kept_at))
     if recorded is Recorded.REVISION and current is not None and kept_at < current.received_at:
-        _stand_back(connection, key, current, now, candidate=candidate)
+        _stand_back(connection, key, current, now)
+        if candidate or current.study_state == StudyState.OPEN:
+            receiving.open_study(connection, current.study_uid, now)
+        if description.study_uid != current.study_uid:
+            receiving.close_if_empty(connection, description.study_uid, now)
     return recorded
 
 
 def _current(connection: sa.Connection, description: Description) -> sa.Row[Any] | None:
     return connection.execute(
-        sa.select(instances).where(
+        sa.select(instances, studies.c.state.label("study_state"))
+        .join(studies, studies.c.study_uid == instances.c.study_uid)
+        .where(
             instances.c.sop_instance_uid == description.sop_instance_uid,
             instances.c.study_uid.is_not(None),
             is_state(instances.c.standing, Standing.CURRENT),
@@ -48,11 +54,9 @@ def _current(connection: sa.Connection, description: Description) -> sa.Row[Any]
     ).first()
 
 
-def _stand_back(connection: sa.Connection, key: str, current: sa.Row[Any], now: datetime, *, candidate: bool) -> None:
+def _stand_back(connection: sa.Connection, key: str, current: sa.Row[Any], now: datetime) -> None:
     """Let the later revision be the current one again, under its own header and in its own study."""
     older = instances.c.key == key
     connection.execute(instances.update().where(older).values(standing=Standing.REPLACED, code="replaced"))
     connection.execute(instances.update().where(instances.c.id == current.id).values(standing=Standing.CURRENT))
     receiving.describe_study(connection, description_of(current))
-    if candidate:
-        receiving.open_study(connection, current.study_uid, now)

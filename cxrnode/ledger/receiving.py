@@ -78,7 +78,7 @@ def record(
     row = connection.execute(instances.insert().values(**columns)).inserted_primary_key
     note(connection, now, "instance", row[0] if row else "", recorded, description.study_uid)
     if recorded is Recorded.REVISION and current is not None and current.study_uid != description.study_uid:
-        _close_if_empty(connection, current.study_uid, now)
+        close_if_empty(connection, current.study_uid, now)
     if recorded is Recorded.CONFLICT and candidate and current is not None:
         open_study(connection, current.study_uid, now)
         note(connection, now, "study", current.study_uid, "conflict", description.sop_instance_uid)
@@ -134,10 +134,15 @@ def _join(
     if study is not None:
         describe_study(connection, description)
         if not candidate and study.state == StudyState.CLOSED:
-            verdict = select(description.facts)
-            return verdict.code if isinstance(verdict, NotSuitable) else None
+            return verdict_on(description)
         open_study(connection, description.study_uid, now)
     return None
+
+
+def verdict_on(description: Description) -> str | None:
+    """Give the verdict on what reopens no study: no closing will give it one."""
+    verdict = select(description.facts)
+    return verdict.code if isinstance(verdict, NotSuitable) else None
 
 
 def describe_study(connection: sa.Connection, description: Description) -> None:
@@ -156,7 +161,7 @@ def open_study(connection: sa.Connection, study: str, now: datetime) -> None:
     )
 
 
-def _close_if_empty(connection: sa.Connection, study: str, now: datetime) -> None:
+def close_if_empty(connection: sa.Connection, study: str, now: datetime) -> None:
     """Close a study whose last instance has moved to another: it has nothing to decide on."""
     left = sa.exists().where(
         instances.c.study_uid == studies.c.study_uid, is_state(instances.c.standing, Standing.CURRENT)

@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from cxrnode.ledger.history import note
-from cxrnode.ledger.receiving import describe_study, open_study
+from cxrnode.ledger.receiving import close_if_empty, describe_study, open_study, verdict_on
 from cxrnode.ledger.rows import description_of
 from cxrnode.ledger.schema import Standing, instances, is_state
 from cxrnode.ports import Recoding
@@ -55,15 +55,20 @@ def settle(connection: sa.Connection, recoding: Recoding, now: datetime, *, same
         _stand(connection, row.id, Standing.CONFLICT, code="conflict")
     elif row.header_digest != current.header_digest:
         _stand(connection, current.id, Standing.REPLACED, code=current.code)
-        _stand(connection, row.id, Standing.CURRENT, code=None)
-        describe_study(connection, description_of(row))
+        described = description_of(row)
+        _stand(connection, row.id, Standing.CURRENT, code=None if row.candidate else verdict_on(described))
+        describe_study(connection, described)
     else:
         _stand(connection, row.id, Standing.REPLACED, code="recoded")
         note(connection, now, "instance", row.id, "same pixels", current.study_uid)
         return
     note(connection, now, "instance", row.id, "same pixels, new header" if same else "conflict", current.study_uid)
+    # A conflict waits in the study that has the image; a new header may name another study, and moves it there.
+    study = row.study_uid if same else current.study_uid
     if row.candidate:
-        open_study(connection, current.study_uid, now)
+        open_study(connection, study, now)
+    if study != current.study_uid:
+        close_if_empty(connection, current.study_uid, now)
 
 
 def _stand(connection: sa.Connection, row: int, standing: Standing, *, code: str | None) -> None:

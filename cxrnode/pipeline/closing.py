@@ -59,6 +59,9 @@ class Closing:
 
     def _close(self, study: StudyUID, now: datetime) -> bool:
         membership = self._ledger.membership(study)
+        if not membership.instances:  # they have moved to another study
+            self._ledger.close(membership, [], models=(), destinations=(), now=now, schedule=False)
+            return True
         verdicts = [Verdict(row=member.row, code=self._code(member)) for member in membership.instances]
         wanted = [member for member, verdict in zip(membership.instances, verdicts, strict=True) if _matters(verdict)]
         chosen = route(

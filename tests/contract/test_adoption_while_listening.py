@@ -17,15 +17,17 @@ from cxrnode.pipeline import adopting
 from cxrnode.pipeline.adopting import UnderWay
 from cxrnode.pixels.header import HeaderReader
 from tests.bench import FILM, Bench
-from tests.fakes.instances import MODALITY, NOON, STUDY, after, described, record
+from tests.fakes.instances import MODALITY, NOON, STUDY, after, close, described, record
 
 
-def adopted(ledger: SqliteLedger, header: str, seconds: float, *, study: str = STUDY) -> Recorded:
+def adopted(
+    ledger: SqliteLedger, header: str, seconds: float, *, study: str = STUDY, candidate: bool = True
+) -> Recorded:
     """Adopt a revision that was kept so many seconds after noon, a day later."""
     description = described(header=header, study_uid=study)
     now = NOON + timedelta(days=1)
     key = f"sources/{description.bytes_digest}.dcm"
-    return ledger.adopt(description, MODALITY, key, after(seconds), now, candidate=True)
+    return ledger.adopt(description, MODALITY, key, after(seconds), now, candidate=candidate)
 
 
 def current(ledger: SqliteLedger) -> str:
@@ -58,6 +60,19 @@ def test_an_older_header_of_another_study_takes_the_image_nowhere(ledger: Sqlite
     adopted(ledger, "first", 0, study="1.2.99")
     assert current(ledger) == described(header="corrected").header_digest
     assert ledger.membership("1.2.99").instances == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("candidate", [True, False])
+@pytest.mark.parametrize("decided", [True, False])
+def test_an_older_header_of_another_study_leaves_no_study_without_an_end(
+    ledger: SqliteLedger, *, decided: bool, candidate: bool
+) -> None:
+    """The study that has no image is closed, and the one that has the image is decided on, now or before."""
+    record(ledger, described(header="corrected"), 600)
+    if decided:
+        close(ledger)
+    adopted(ledger, "first", 0, study="1.2.99", candidate=candidate)
+    assert [study for study, _ in ledger.open_studies()] == ([STUDY] if candidate or not decided else [])
 
 
 def test_an_adopted_instance_came_when_its_file_was_written(ledger: SqliteLedger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cxrnode.domain.routing import Rule
 from cxrnode.domain.study import Arrival, Sender
 from cxrnode.errors import Retryable
 from cxrnode.ledger import SqliteLedger
+from cxrnode.ledger.reconciling import End
 from cxrnode.phantom import Patient, Radiograph, render
 from cxrnode.pipeline import Line, Plan
 from cxrnode.pixels.header import HeaderReader
@@ -106,6 +108,36 @@ def test_a_corrected_header_counts_even_in_another_transfer_syntax(bench: Bench)
     bench.take(replace(RECODED, patient=Patient(name="Corrected^Name")))
     assert bench.states() == [JobState.COMPLETED, JobState.COMPLETED]
     assert [job.patient.name for job in bench.ledger.find_jobs()] == ["Corrected^Name"] * 2
+
+
+def test_a_corrected_study_counts_even_in_another_transfer_syntax(bench: Bench) -> None:
+    """A recoded copy that names another study moves the image there; the study that it leaves waits for nothing."""
+    bench.take(FILM)
+    bench.take(replace(RECODED, study="the right one"))
+    assert bench.states() == [JobState.COMPLETED, JobState.COMPLETED]
+    assert bench.ledger.open_studies() == []
+    assert len({job.study_uid for job in bench.ledger.find_jobs()}) == 2
+    assert [one.end for one in bench.ledger.inventory.instances()] == [End.NOT_ANALYSED, End.ANALYSED]
+
+
+def test_a_corrected_header_of_what_is_no_candidate_has_its_reason_at_once(bench: Bench) -> None:
+    """A derived image reopens no study, whatever its transfer syntax, and is not left undecided either."""
+    bench.take(FILM)
+    bench.take_bytes(derived(FILM))
+    bench.take_bytes(derived(replace(RECODED, patient=Patient(name="Corrected^Name"))))
+    assert bench.states() == [JobState.COMPLETED]
+    assert bench.ledger.recodings(limit=10) == []
+    assert [one.end for one in bench.ledger.inventory.instances()] == [End.ANALYSED, End.NOT_ANALYSED, End.NOT_ANALYSED]
+
+
+def derived(film: Radiograph) -> bytes:
+    """Give a film as a derived image of its own."""
+    dataset = render(film).dataset
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    content = BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
 
 
 @pytest.mark.parametrize(
