@@ -1,11 +1,11 @@
 """pynetdicom's server and its request handler, with what they leave open closed.
 
 Hides their classes and threads. Promises that a connection gets no thread before it says something, nor over the
-numbers; that every visit is begun and ended once; that a TLS handshake keeps nobody else waiting; and that whoever does
-not get on is turned out by one look around, a few times a second, whatever its threads are waiting for.
+numbers; that every visit is begun and ended once; that a TLS handshake keeps nobody else waiting; and that the house
+looks around a few times a second.
 
 Relies on these inner names of pynetdicom 3.0: RequestHandler._create_association, Association.dimse, .dul and
-._serve_request, DULServiceProvider.socket and .to_user_queue.
+._serve_request, DULServiceProvider.socket.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pynetdicom import evt
@@ -30,99 +28,17 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cxrnode import telemetry
-from cxrnode.dimse.admission import MADE_ROOM, Flight, Limits, Places, Visit
-from cxrnode.dimse.handshake import TLS_PEER, Handshakes, TlsFailed, cut, is_record
-from cxrnode.dimse.spool import BROKE, Room, SpoolingProvider
+from cxrnode.dimse.admission import MADE_ROOM, Visit
+from cxrnode.dimse.handshake import TLS_PEER, TlsFailed, cut, is_record
+from cxrnode.dimse.house import LEAVE_SECONDS, LOST, House, expect_no_request
+from cxrnode.dimse.spool import BROKE, SpoolingProvider
 from cxrnode.dimse.wire import Wire, peer_address, tune
 
 _LOOK_AROUND_SECONDS = 0.2
 
-_LEAVE_SECONDS = 2.0
-"""How long a peer that was aborted or released may take to close its side before its socket is closed under it."""
-
-LOST, ABORTED, RELEASED = "the connection was lost", "aborted by the peer", "released"
-NO_REQUEST = "what came was no association request"
+_ABORTED = "aborted by the peer"
 _BROKE_REASON = 5
 """Provider reason of pynetdicom's A-P-ABORT where the peer sent what does not belong there (state machine, AA-8)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spooling:
-    """Where data sets go, whether one may be taken (raises Refused), whom to tell that an association ended and why,
-    and whom that a connection from an address came to nothing, why, and over what the program stumbled."""
-
-    folder: Path
-    admit: Callable[[Association], None]
-    ended: Callable[[Association, str], None]
-    turned_away: Callable[[str, str, str], None] = lambda address, why, error: None
-    look_around: Callable[[], None] = lambda: None
-    """Called a few times a second."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What all connections of one server share."""
-
-    limits: Limits
-    spooling: Spooling
-    places: Places
-    room: Room
-    handshakes: Handshakes | None
-    insecure: Callable[[str, str], None]
-    """Told of an address, and in words why its TLS failed, or came where none is."""
-
-    @classmethod
-    def of(
-        cls, limits: Limits, spooling: Spooling, handshakes: Handshakes | None, insecure: Callable[[str, str], None]
-    ) -> House:
-        """Open one with nobody in it."""
-        flight = Flight(limits.in_flight_bytes)
-        largest = limits.largest_object_bytes
-        room = Room(folder=spooling.folder, admit=spooling.admit, flight=flight, largest_bytes=largest)
-        places = Places(limits)
-        return cls(limits=limits, spooling=spooling, places=places, room=room, handshakes=handshakes, insecure=insecure)
-
-    def turn_out(self, visit: Visit, why: str) -> None:
-        """End a visit: an association gets an A-ABORT, anything else loses its connection."""
-        visit.blame(why)
-        visit.gone_at = self.places.clock()
-        association = visit.association
-        if association is not None and association.is_established:
-            association.abort(block=False)
-            return
-        cut(visit.connection)
-        if association is not None:
-            expect_no_request(association)
-
-    def look_around(self) -> None:
-        """Turn out whoever does not get on; close the sockets of those who should be gone."""
-        now = self.places.clock()
-        for visit in self.places.visits():
-            if visit.gone_at is not None:
-                if now - visit.gone_at > _LEAVE_SECONDS:
-                    cut(visit.connection)
-            elif why := visit.progress.why_late(self.limits, now):
-                self.turn_out(visit, why)
-        self.spooling.look_around()
-
-    def left(self, visit: Visit, association: Association) -> None:
-        """End a visit whose threads have ended, and tell it."""
-        self.places.leave(visit)
-        if visit.progress.established:
-            why = RELEASED if association.is_released and not visit.why else visit.why or LOST
-            self.spooling.ended(association, f"{why} ({visit.error})" if visit.error else why)
-            return
-        self.places.refused(visit.address)
-        if visit.why == TLS_PEER:
-            self.insecure(visit.address, visit.why)
-        elif not association.is_rejected:
-            self.spooling.turned_away(visit.address, visit.why or NO_REQUEST, visit.error)
-
-    def left_unheard(self, visit: Visit) -> None:
-        """End a visit that said nothing. One that went by itself is a health check, as load balancers make: no news."""
-        self.places.leave(visit)
-        if visit.why:
-            self.spooling.turned_away(visit.address, visit.why, "")
 
 
 class Handler(RequestHandler):
@@ -241,7 +157,7 @@ class Acceptor(ThreadedAssociationServer):
             house.spooling.turned_away(address, why, "")
             return
         # It is `look_around` that ends who does not get on, and says why; this is for the case that it does not.
-        tune(connection, 2 * house.limits.idle_seconds + _LEAVE_SECONDS)
+        tune(connection, 2 * house.limits.idle_seconds + LEAVE_SECONDS)
         visit, makes_room = house.places.enter(connection, address)
         self.arrived[connection] = visit
         self._selector.register(connection, selectors.EVENT_READ, (connection, visit, client_address))
@@ -313,11 +229,6 @@ def reject(association: Association, why: str, answer: tuple[int, int, int]) -> 
     association.kill()
 
 
-def expect_no_request(association: Association) -> None:
-    """End the wait for a request that may never come; pynetdicom reads it as "none in time"."""
-    association.dul.to_user_queue.put(None)
-
-
 def _seat(event: Event, *, house: House) -> None:
     if not event.assoc.is_rejected and (why := house.places.seat(visit_of(event.assoc))):
         reject(event.assoc, why, (2, 3, 2))
@@ -332,7 +243,7 @@ def _establish(event: Event, *, house: House) -> None:
 def _note_end(event: Any) -> None:
     primitive = event.primitive
     if isinstance(primitive, A_ABORT):
-        visit_of(event.assoc).blame(ABORTED)
+        visit_of(event.assoc).blame(_ABORTED)
     elif isinstance(primitive, A_P_ABORT):
         visit_of(event.assoc).blame(BROKE if primitive.provider_reason == _BROKE_REASON else LOST)
 

@@ -23,9 +23,10 @@ from pynetdicom import evt
 
 from cxrnode import telemetry
 from cxrnode.dimse import contexts, status
-from cxrnode.dimse.acceptor import RELEASED, reject, visit_of
+from cxrnode.dimse.acceptor import reject, visit_of
 from cxrnode.dimse.commitment import Report, take_report
 from cxrnode.dimse.handshake import names_of
+from cxrnode.dimse.house import RELEASED
 from cxrnode.dimse.refusals import Heard, Refusals
 from cxrnode.dimse.server import STOPPING, Limits, Securing, Server, Spooling, connected
 from cxrnode.dimse.spool import Part, SpoolingProvider

@@ -19,10 +19,11 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from cxrnode.dimse.acceptor import Acceptor, Handler, House, Spooling, visit_handlers
+from cxrnode.dimse.acceptor import Acceptor, Handler, visit_handlers
 from cxrnode.dimse.admission import Limits
 from cxrnode.dimse.contexts import MAXIMUM_PDU
 from cxrnode.dimse.handshake import Handshakes
+from cxrnode.dimse.house import House, Spooling
 from cxrnode.dimse.spool import SpoolingProvider
 from cxrnode.dimse.tls import Tls
 from cxrnode.dimse.wire import close_socket, connected, tune

@@ -11,7 +11,7 @@ many bytes are under way), is swallowed to its end and answered 0xA700. One mess
 no more.
 
 Relies on these inner names of pynetdicom 3.0: DIMSEServiceProvider.receive_primitive, .get_msg and .message, and
-DIMSEMessage._data_set_file and ._data_set_path.
+DIMSEMessage._data_set_file and ._data_set_path, Association._accepted_cx, DULServiceProvider.event_queue.
 """
 
 from __future__ import annotations

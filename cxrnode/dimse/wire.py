@@ -5,7 +5,8 @@ times a second whether something has come. Promises that a PDU longer than was n
 counts as progress, that nothing is read while the peer has a request waiting (so it is TCP that holds a hasty sender
 back, and no memory), and that an idle association costs next to nothing.
 
-Relies on these inner names of pynetdicom 3.0: AssociationSocket.ready, .recv and .socket.
+Relies on these inner names of pynetdicom 3.0: AssociationSocket.ready, .recv and .socket,
+DULServiceProvider.event_queue.
 """
 
 from __future__ import annotations
