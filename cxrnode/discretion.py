@@ -1,21 +1,26 @@
 """What a process that handles patients' data does not leave lying about.
 
-Hides umask, core files, the bits of a folder's mode and where the log's salt lies. Promises that what the process
-writes can be read by its user alone, and that a crash leaves no picture of its memory, whoever collects such pictures.
+Hides umask, core files, whose a file is, the bits of a folder's mode and where the log's salt lies. Promises that what
+the process writes can be read by its user alone, and that a crash leaves no picture of its memory, whoever collects
+such pictures.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import resource
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cxrnode.errors import Fatal, NeedsOperator
 
 HINT = "see 'The state folder is open to others' in docs/operations.md"
+_USE_HINT = "see 'The state folder cannot be used' in docs/operations.md"
 _NO_MAPPINGS = "0"
 
 
@@ -34,10 +39,11 @@ def demand_private(folder: Path) -> str:
     Fatal where they may write to it: what lies in it could be anybody's. What the node writes there it writes for its
     own user only, so a folder that others may merely enter shows them names.
     """
-    try:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-    except FileNotFoundError:
-        return ""
+    with _folder_errors(folder):
+        try:
+            mode = stat.S_IMODE(folder.stat().st_mode)
+        except FileNotFoundError:
+            return ""
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         happened = f"other users of this machine may write to it (mode {mode:04o})"
         raise Fatal(happened, operation="use the state folder", subject=str(folder), hint=HINT)
@@ -45,20 +51,56 @@ def demand_private(folder: Path) -> str:
     return f"other users of this machine may enter it (mode {mode:04o})" if open_to_others else ""
 
 
-def demand_own(file: Path) -> None:
-    """NeedsOperator where a file is another user's: what root makes beside it would shut the node out."""
-    if file.stat().st_uid == os.geteuid():
-        return
+def is_ours(file: Path) -> bool:
+    """Tell whether a file is there. NeedsOperator where it is another user's: what root's command makes beside it would
+    be root's, and shut the node out.
+    """
     try:
-        owner = file.owner()
+        owner = file.stat().st_uid
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _not_for_us(f"this user may not look at it ({_code(error)})", file, "cxrnode") from error
+    if owner != os.geteuid():
+        raise _not_for_us(f"it belongs to {_name(owner)}", file, _name(owner))
+    return True
+
+
+def _not_for_us(happened: str, file: Path, user: str) -> NeedsOperator:
+    hint = f"run the command as the node's user: sudo -u {user} ..."
+    return NeedsOperator(happened, operation="use the state folder", subject=str(file), hint=hint)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        owner = f"#{file.stat().st_uid}"
-    hint = f"run the command as the node's user: sudo -u {owner} ..."
-    raise NeedsOperator(f"it belongs to {owner}", operation="use the state folder", subject=str(file), hint=hint)
+        return f"#{uid}"
+
+
+def _code(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "no reason given")
+
+
+@contextmanager
+def _folder_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        happened = f"it cannot be used ({_code(error)})"
+        raise Fatal(happened, operation="use the state folder", subject=str(folder), hint=_USE_HINT) from error
 
 
 def salt_in(folder: Path) -> bytes:
-    """Give the salt that is kept in a folder, drawn the first time: what a log calls a study it calls so for ever."""
+    """Give the salt that is kept in a folder, drawn the first time: what a log calls a study it calls so for ever.
+
+    Fatal where the folder cannot be used.
+    """
+    with _folder_errors(folder):
+        return _salt_in(folder)
+
+
+def _salt_in(folder: Path) -> bytes:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "log-salt"
     if not kept.is_file():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 @app.command()
 def serve() -> None:
     """Run the node until SIGTERM or SIGINT: receive, analyse, deliver."""
+    # A `systemctl reload` while everything is imported would end the process, and systemd takes that for a clean end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from cxrnode import discretion, telemetry
     from cxrnode.node import Node
 
@@ -41,7 +43,7 @@ def serve() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    # `systemctl reload`: new certificates. Without a handler it would end the process.
+    # `systemctl reload`: new certificates.
     signal.signal(signal.SIGHUP, lambda number, frame: node.reload())
     node.start()
     try:

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_ledger() -> Iterator[SqliteLedger]:
     """Open the ledger beside the node that may hold it. NeedsOperator where there is none, or it is another user's."""
-    from cxrnode.discretion import demand_own
+    from cxrnode.discretion import is_ours
     from cxrnode.ledger import SqliteLedger
     from cxrnode.node import LEDGER_FILE
 
     path = settings().node.state_dir / LEDGER_FILE
-    if not path.is_file():
+    if not is_ours(path):
         raise NeedsOperator("there is no ledger yet", subject=str(path), hint="start the node, or check node.state_dir")
-    demand_own(path)
     with SqliteLedger.open(path, incarnation="operator", exclusive=False) as ledger:
         yield ledger
 

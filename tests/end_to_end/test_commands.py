@@ -332,3 +332,21 @@ def test_phantoms_are_listed_and_written(shell: Shell, tmp_path: Path) -> None:
     paths = shell.json("phantom", "defect-empty", "defect-garbage", "--out", str(tmp_path / "made"))
     assert [Path(path).name for path in paths] == ["defect-empty.dcm", "defect-garbage.dcm"]
     assert all(Path(path).is_file() for path in paths)
+
+
+_RELOADED = """
+import os, signal, sys, types
+class Node(types.ModuleType):
+    def __getattr__(self, name):
+        os.kill(os.getpid(), signal.SIGHUP)
+        sys.exit(7)
+sys.modules["cxrnode.node"] = Node("cxrnode.node")
+sys.argv = ["cxrnode", "serve"]
+from cxrnode.cli import main
+main()
+"""
+
+
+def test_a_reload_while_the_node_is_only_starting_does_not_end_it(shell: Shell) -> None:
+    """`systemctl reload` before there is a node: systemd takes an end by SIGHUP for a clean one."""
+    assert subprocess.run([sys.executable, "-c", _RELOADED], env=shell.environment, check=False).returncode == 7

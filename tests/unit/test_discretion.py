@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -82,11 +83,27 @@ def test_another_users_ledger_is_left_to_that_user(tmp_path: Path, monkeypatch: 
     ledger = tmp_path / "ledger.sqlite"
     ledger.touch()
     monkeypatch.setenv("CXRNODE_NODE__STATE_DIR", str(tmp_path))
-    discretion.demand_own(ledger)
+    assert discretion.is_ours(ledger) and not discretion.is_ours(tmp_path / "none")
     monkeypatch.setattr(discretion.os, "geteuid", lambda: ledger.stat().st_uid + 1)
     with pytest.raises(NeedsOperator, match="it belongs to") as refused, opened_ledger():
         pass
     assert f"sudo -u {ledger.owner()} ..." in refused.value.hint
+
+
+def test_a_folder_that_cannot_be_looked_at_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commonest slip, a command without `sudo -u`, says what to do; it was a traceback."""
+
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    with pytest.raises(NeedsOperator, match=r"may not look at it \(EACCES\)") as refused:
+        discretion.is_ours(tmp_path / "ledger.sqlite")
+    assert "sudo -u" in refused.value.hint
+    for ask in (discretion.demand_private, discretion.salt_in):
+        with pytest.raises(Fatal, match=r"cannot be used \(EACCES\)") as fatal:
+            ask(tmp_path)
+        assert "The state folder cannot be used" in fatal.value.hint
 
 
 def test_the_salt_of_the_log_is_drawn_once_and_kept_for_the_user_alone(tmp_path: Path) -> None:
