@@ -5,7 +5,8 @@
 
 The variable POISON names a JSON file: part of a film's file name to what happens when it is decoded (`segv`, `abort`,
 `kill`, `hang`, `stop`, `memory`, `lost`), or, with ` in MODEL`, when that network runs on it. ` once FILE`: only while
-there is no FILE.
+there is no FILE. POISON_DECODERS: how many images are prepared at once, by default one, so that what a child is lost on
+does not depend on the number of processors.
 Nothing of this is in the program: child and node are the real ones, changed in these processes only.
 """
 
@@ -62,6 +63,7 @@ def _child() -> None:
     from cxrnode.inference import child, desk, image_pass
     from cxrnode.inference.engine import Engine
 
+    desk.DECODERS = int(os.environ.get("POISON_DECODERS", "1"))
     decode, prepare, run = image_pass.decode, desk.prepare_image, Engine.run
     poisoned: dict[int, str] = {}
 

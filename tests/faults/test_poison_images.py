@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def predictor(folder: Path) -> Iterator[ChildPredictor]:
-    """One predictor for all tests: each finds the child that the one before left."""
+@contextmanager
+def poisoned_predictor(folder: Path, decoders: int = 1) -> Iterator[ChildPredictor]:
+    """Give a predictor whose children the films of `poison.json` end, and which prepares so many films at once."""
     bundles = {name: folder / name for name in ("tiny", "other")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_COMMAND", poisoned.COMMAND)
         patch.setenv("POISON", str(folder / "poison.json"))
-        limits = {"heartbeat_seconds": 0.1, "stall_seconds": 3.0, "image_seconds": 3.0}
+        patch.setenv("POISON_DECODERS", str(decoders))
+        limits = {"heartbeat_seconds": 0.1, "stall_seconds": 6.0, "image_seconds": 6.0}
         with ChildPredictor(bundles, device="cpu", **limits) as predictor:
             yield predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> Iterator[ChildPredictor]:
+    """One predictor for all tests: each finds the child that the one before left."""
+    with poisoned_predictor(folder) as predictor:
+        yield predictor
 
 
 Ask = Callable[..., Sequence[ImagePrediction]]
@@ -59,6 +68,11 @@ Ask = Callable[..., Sequence[ImagePrediction]]
 @pytest.fixture
 def predict(folder: Path, predictor: ChildPredictor) -> Ask:
     """Ask a child for films by name; `poison` as POISON wants it, by default each film is what its name says."""
+    return asking(folder, predictor)
+
+
+def asking(folder: Path, predictor: ChildPredictor) -> Ask:
+    """Give what the fixture `predict` gives, for another predictor."""
 
     def ask(*names: str, alone: bool = False, **poison: str) -> Sequence[ImagePrediction]:
         known = {name: name for name in poisoned.ENDS}
@@ -92,6 +106,23 @@ def test_images_that_end_their_reader_are_found_in_one_batch(predict: Ask, tally
     alone = [predict(film, alone=True)[0] if doubted[place] else answers[place] for place, film in enumerate(films)]
     assert [failure(answer) for answer in alone] == [poison.get(film, "") for film in films]
     tally.add("image ends its reader", injected=len(poison), fired=len(poison), instances=len(films))
+
+
+@pytest.mark.long
+def test_films_that_were_under_way_beside_a_poison_image_are_answered_alone(folder: Path, tally: Tally) -> None:
+    """On a machine with many processors a lost child leaves many suspects, most of them sound."""
+    films = ["sound", "segv", "sound", "sound"]
+    with poisoned_predictor(folder, decoders=8) as predictor:
+        predict = asking(folder, predictor)
+        answers = predict(*films)
+        suspects = [is_doubted(answer) for answer in answers]
+        assert sum(suspects) > 1, "no sound film was under way beside the poisoned one"
+        alone = [
+            predict(film, alone=True)[0] if doubted else None for film, doubted in zip(films, suspects, strict=True)
+        ]
+    ended = [failure(again or first) for again, first in zip(alone, answers, strict=True)]
+    assert ended == ["", "crashed", "", ""]
+    tally.add("image ends its reader, many at once", injected=1, fired=1, instances=len(films))
 
 
 def test_an_image_that_ends_one_model_keeps_the_others_answers(predict: Ask, tally: Tally) -> None:
