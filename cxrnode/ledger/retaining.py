@@ -183,14 +183,18 @@ def kept_key(connection: sa.Connection, description: Description) -> str | None:
     return twin.key if twin is not None and twin.swept_at is None else None
 
 
-def restore(connection: sa.Connection, description: Description, key: str, now: datetime) -> None:
+def restore(
+    connection: sa.Connection, description: Description, key: str, now: datetime, is_kept: Callable[[str], bool]
+) -> bool:
     """Let the row of a duplicate have these bytes in place of those that are gone. What is known of it stays.
 
-    A job that was parked for want of them is replaced: its study opens and closes again.
+    False where they are gone, too: a sweep that had marked them before removed them after they were kept, which it
+    cannot do during this transaction. A job that was parked for want of them is replaced: its study opens and closes
+    again.
     """
     twin = twin_of(connection, description)
-    if twin is None:
-        return
+    if twin is None or not is_kept(key):
+        return False
     bytes_of = {"bytes_digest": description.bytes_digest, "size": description.size, "key": key}
     connection.execute(
         instances.update()
@@ -209,6 +213,7 @@ def restore(connection: sa.Connection, description: Description, key: str, now: 
     )
     if connection.execute(waits).first():
         open_study(connection, twin.study_uid, now)
+    return True
 
 
 def lacks(connection: sa.Connection, verdicts: Mapping[int, str]) -> bool:

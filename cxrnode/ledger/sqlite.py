@@ -88,10 +88,10 @@ class SqliteLedger:
         with self._database.reading() as connection:
             return retaining.kept_key(connection, description)
 
-    def restore(self, description: Description, key: str, now: datetime) -> None:
-        """Let a duplicate's bytes take the place of those that are gone."""
+    def restore(self, description: Description, key: str, now: datetime, is_kept: Callable[[str], bool]) -> bool:
+        """Let a duplicate's bytes take the place of those that are gone; False where a sweep took them, too."""
         with self._database.writing() as connection:
-            retaining.restore(connection, description, key, now)
+            return retaining.restore(connection, description, key, now, is_kept)
 
     def record(
         self,

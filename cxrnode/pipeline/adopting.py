@@ -119,13 +119,16 @@ class Adopting:
             self._clock.now(),
             candidate=not description.unreadable and is_candidate(description.facts),
         )
-        if recorded is Recorded.DUPLICATE and not self._is_here(description):
-            # It came again in place of bytes that were swept, and the node was killed before it recorded that.
-            self._ledger.restore(description, key, self._clock.now())
+        # It came again in place of bytes that were swept, and the node was killed before it recorded that.
+        unrecorded = recorded is Recorded.DUPLICATE and not self._is_here(description)
+        if unrecorded and self._ledger.restore(description, key, self._clock.now(), self._is_kept):
             recorded = Recorded.RESTORED
         if recorded is not Recorded.DUPLICATE:
             tell(Event.INSTANCE_ADOPTED, instance=description.sop_instance_uid)
 
     def _is_here(self, description: Description) -> bool:
         kept = self._ledger.kept_key(description)
-        return kept is not None and self._archive.path(kept).is_file()
+        return kept is not None and self._is_kept(kept)
+
+    def _is_kept(self, key: str) -> bool:
+        return self._archive.path(key).is_file()

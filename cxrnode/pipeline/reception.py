@@ -75,14 +75,16 @@ class Reception:
             self._archive.discard(arrival.path)
             return Recorded.DUPLICATE
         key = self._archive.keep_source(arrival.path, description)
-        self._ledger.restore(description, key, self._clock.now())
-        if not self._is_here(description):  # a sweep that began before came in between
+        if not self._ledger.restore(description, key, self._clock.now(), self._is_kept):
             raise Retryable("it was swept while it came again", operation="C-STORE", subject=arrival.sop_instance_uid)
         return Recorded.RESTORED
 
     def _is_here(self, description: Description) -> bool:
         key = self._ledger.kept_key(description)
-        return key is not None and self._archive.path(key).is_file()
+        return key is not None and self._is_kept(key)
+
+    def _is_kept(self, key: str) -> bool:
+        return self._archive.path(key).is_file()
 
     def _mark_sending(self, association: str, study: StudyUID) -> None:
         with self._sending_lock:

@@ -133,10 +133,11 @@ class Ledger(Protocol):
         """Give the key of the bytes that a duplicate repeats; None where they are swept."""
         ...
 
-    def restore(self, description: Description, key: str, now: datetime) -> None:
+    def restore(self, description: Description, key: str, now: datetime, is_kept: Callable[[str], bool]) -> bool:
         """Let a duplicate's bytes, kept under `key`, take the place of those that are gone; nothing else changes.
 
-        A job that is parked for want of them gives way to a new one.
+        A job that is parked for want of them gives way to a new one. `is_kept` is asked while nothing can be swept:
+        False, and nothing changed, where a sweep that began before has removed them.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -15,7 +16,7 @@ from cxrnode.domain.identity import AETitle, InstanceUID
 from cxrnode.domain.job import JobState
 from cxrnode.domain.retention import Rules, Stand, What, Why
 from cxrnode.domain.study import Arrival, Sender
-from cxrnode.errors import NeedsOperator
+from cxrnode.errors import NeedsOperator, Retryable
 from cxrnode.ledger.reconciling import End
 from cxrnode.phantom import Defect, View
 from cxrnode.pipeline.retaining import Retaining
@@ -352,6 +353,27 @@ def test_what_comes_again_between_mark_and_removal_is_not_removed(done: Bench) -
     retaining(done, replace(OWN_WORD, source_days=100)).sweep()
     assert len(keys(done)) == 1
     assert not inventory.remove_marked(done.archive.remove)
+
+
+def test_what_a_sweep_removes_while_it_comes_again_is_sent_once_more(done: Bench) -> None:
+    """Kept, and removed by a sweep that had marked it before: no Success is said, and its row promises no bytes."""
+    done.clock.move(11 * DAY)
+    inventory, keep = done.ledger.inventory, done.archive.keep_source
+    inventory.mark_swept(What.SOURCE, [1], done.clock.now(), uncommitted=True)
+
+    def keep_and_lose(*given: Any) -> str:
+        key = keep(*given)
+        assert inventory.remove_marked(done.archive.remove) == [key]
+        return key
+
+    done.archive.keep_source = keep_and_lose  # type: ignore[method-assign]
+    with pytest.raises(Retryable, match="swept while it came again"):
+        done.take(FRONTAL)
+    assert [one.swept for one in inventory.instances()] == [True]
+    del done.archive.keep_source
+    done.take(FRONTAL)
+    assert len(keys(done)) == 1
+    assert [one.swept for one in inventory.instances()] == [False]
 
 
 def test_one_sweep_at_a_time(done: Bench) -> None:

@@ -61,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def send(self, study: StudyUID, image: int, header: str, pixels: str, candidate: bool) -> None:
         instance = described(f"{study}.{image}", study_uid=study, header=header, pixels=pixels)
         if self.ledger.find_twin(instance) is Recorded.DUPLICATE and self.ledger.kept_key(instance) is None:
-            self.ledger.restore(instance, f"sources/{instance.bytes_digest}.dcm", after(self.seconds))
+            self.ledger.restore(instance, f"sources/{instance.bytes_digest}.dcm", after(self.seconds), lambda key: True)
         else:
             record(self.ledger, instance, self.seconds, candidate=candidate)
 

@@ -140,7 +140,7 @@ def retention(ledger: SqliteLedger) -> None:
     ledger.confirm("7.1", committed=["1.2.3.1"], failed={}, now=after(10), attempts=1)
     inventory.forget_source_commitment("7.1")
     ledger.kept_key(described())
-    ledger.restore(described(), "sources/again.dcm", after(11))
+    ledger.restore(described(), "sources/again.dcm", after(11), lambda key: True)
 
 
 def a_reconciliation(ledger: SqliteLedger) -> None:
