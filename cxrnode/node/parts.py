@@ -1,6 +1,6 @@
 """The adapters of a node, each made from the settings.
 
-Hides which setting goes where. Promises that nothing is started, opened or changed by asking for a part.
+Hides which setting goes where. Promises that nothing is started by asking for a part, and nothing made but the spool's folders.
 """
 
 from __future__ import annotations
