@@ -59,6 +59,7 @@ class Handler(RequestHandler):
         except TlsFailed as failed:
             house.places.leave(visit)
             if str(failed):
+                house.places.refused(visit.address)
                 house.insecure(visit.address, str(failed))
         except BaseException:
             house.places.leave(visit)
@@ -114,12 +115,11 @@ class Acceptor(ThreadedAssociationServer):
         """Serve until `shutdown`. Not the library's loop: that one gives a thread to a connection that says nothing."""
         try:
             while not self._stopping.is_set():
-                for key, _ in self._selector.select(poll_interval):
-                    if key.data is None:
-                        self._accept()
-                    else:
-                        self._hear(*key.data)
-                self._look_around()
+                try:
+                    self._turn(poll_interval)
+                except Exception as error:  # noqa: BLE001 - the edge: without this thread nobody comes in any more
+                    telemetry.unexpected("accept", error)
+                    self._stopping.wait(_LOOK_AROUND_SECONDS)
         finally:
             self._stopped.set()
 
@@ -141,6 +141,14 @@ class Acceptor(ThreadedAssociationServer):
         error = sys.exception() or RuntimeError()
         telemetry.unexpected("accept", error, address=str(client_address[0]))
 
+    def _turn(self, poll_interval: float) -> None:
+        for key, _ in self._selector.select(poll_interval):
+            if key.data is None:
+                self._accept()
+            else:
+                self._hear(*key.data)
+        self._look_around()
+
     def _accept(self) -> None:
         try:
             connection, client_address = self.get_request()
@@ -151,6 +159,13 @@ class Acceptor(ThreadedAssociationServer):
             telemetry.unexpected("accept", error)
             self._stopping.wait(_LOOK_AROUND_SECONDS)
             return
+        try:
+            self._let_in(connection, client_address)
+        except Exception:  # noqa: BLE001 - the edge: this connection ends, and the rest must go on
+            self.handle_error(connection, client_address)
+            self.shutdown_request(connection)
+
+    def _let_in(self, connection: socket.socket, client_address: Any) -> None:
         house, address = self.house, peer_address(client_address)
         if why := house.places.why_not(address):
             connection.close()
@@ -172,7 +187,7 @@ class Acceptor(ThreadedAssociationServer):
             return
         except OSError:
             said = b""
-        if not said:
+        if not said or visit.gone_at is not None:
             self._end(connection, visit)
             return
         self._selector.unregister(connection)
@@ -189,7 +204,8 @@ class Acceptor(ThreadedAssociationServer):
         """End a connection that has no thread."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(connection)
-        del self.arrived[connection]
+        if self.arrived.pop(connection, None) is None:  # its thread was faster
+            return
         self.shutdown_request(connection)
         self.house.left_unheard(visit)
 
@@ -268,8 +284,10 @@ def _run(run: Callable[[], None], house: House, visit: Visit, association: Assoc
     except Exception as error:  # noqa: BLE001 - the edge: the last act of the association's thread
         visit.blame(BROKE, error)
     finally:
-        # Whatever ended it: the thread that reads ends with its connection.
+        # Whatever ended it: the thread that reads ends with its connection, and after it no file is begun.
         cut(visit.connection)
+        association.dul.kill_dul()
+        association.dul.join(LEAVE_SECONDS)
         provider.remove_parts()
         house.left(visit, association)
 

@@ -50,7 +50,9 @@ REJECTED = {
     (2, 3, 2): "too many associations",
 }
 """Result, source and diagnostic of the A-ASSOCIATE-RJ that we answer with (PS3.8 Table 9-21)."""
-_WRONG_ADDRESS, _WRONG_CALLING_TITLE = (1, 1, 1), (1, 1, 3)
+_WRONG_ADDRESS = _NO_REASON = (1, 1, 1)
+_WRONG_CALLING_TITLE = (1, 1, 3)
+UNCHECKED = "who it is could not be checked"
 ANOTHER_S_TITLE = "the certificate is not for this calling AE title (listener.certificate_names)"
 
 HINT = "see 'Who is refused, and why' in docs/operations.md"
@@ -179,10 +181,14 @@ class Listener:
         ]
 
     def _check_address(self, event: PeerEvent) -> None:
-        if not self._may_enter(_address(event.assoc)):
-            reject(event.assoc, REJECTED[_WRONG_ADDRESS], _WRONG_ADDRESS)
-        elif not self._is_who_it_says(event.assoc):
-            reject(event.assoc, ANOTHER_S_TITLE, _WRONG_CALLING_TITLE)
+        try:
+            if not self._may_enter(_address(event.assoc)):
+                reject(event.assoc, REJECTED[_WRONG_ADDRESS], _WRONG_ADDRESS)
+            elif not self._is_who_it_says(event.assoc):
+                reject(event.assoc, ANOTHER_S_TITLE, _WRONG_CALLING_TITLE)
+        except Exception as error:  # noqa: BLE001 - the edge: pynetdicom would log it, and let the peer in
+            telemetry.unexpected("check_address", error)
+            reject(event.assoc, UNCHECKED, _NO_REASON)
 
     def _is_who_it_says(self, association: Association) -> bool:
         asked: Any = association.requestor.primitive

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 _LONGEST_PDU = 8 * MAXIMUM_PDU
 """Bytes. Generous to peers that do not keep to what was negotiated, closed to those that claim gigabytes."""
+_HEAD = 6
+"""Bytes of a PDU's type and length (PS3.8 9.3.1)."""
+_LONGEST_REQUEST = MAXIMUM_PDU
+"""Bytes of a first PDU, which anybody may send: pynetdicom takes two seconds for a megabyte of contexts. 128 contexts
+of thirty syntaxes each are fewer bytes."""
 
 DROWSY_SECONDS = 0.02
 """So long the threads of a quiet association wait for something to come, where pynetdicom's look every millisecond."""
@@ -67,7 +72,7 @@ class Wire(AssociationSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read so many bytes, fewer where the connection ends. OSError for more than a PDU may have."""
-        if nr_bytes > _LONGEST_PDU:
+        if nr_bytes > (_LONGEST_REQUEST if self._progress.bytes <= _HEAD else _LONGEST_PDU):
             raise OSError("a PDU longer than was negotiated")
         first = not self._progress.bytes
         data = self._read(nr_bytes)
