@@ -33,8 +33,10 @@ from tests.end_to_end.processes import AE_TITLE, Serve, all_committed, cxrnode, 
 
 pytestmark = pytest.mark.peers
 
-QUICK = 5.0
+QUICK = 9.0
 """Seconds within which each failure has ended, the start of DCMTK's program included."""
+PATIENCE = 6
+"""Seconds that the node gives a handshake, where one is left hanging."""
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
 
@@ -118,7 +120,7 @@ def test_a_silent_connection_ends_in_its_time_and_others_are_served_meanwhile(
 ) -> None:
     """A handshake begun and not gone on with: let go after `tls.handshake_seconds`, and nobody waits for it."""
     needs("echoscu")
-    variables = secured(hospital.issue("node"), TLS__HANDSHAKE_SECONDS="3")
+    variables = secured(hospital.issue("node"), TLS__HANDSHAKE_SECONDS=str(PATIENCE))
     with (
         serving(tmp_path / "node", tls=hospital.tls("tester"), **variables) as node,
         socket.create_connection((HOST, node.port), QUICK) as mute,
@@ -126,10 +128,10 @@ def test_a_silent_connection_ends_in_its_time_and_others_are_served_meanwhile(
         mute.sendall(b"\x16")
         began = time.monotonic()
         status, seconds = called(node, *flags(hospital.issue("modality")))
-        assert status == 0 and seconds < 3
-        mute.settimeout(3 + QUICK)
+        assert status == 0 and seconds < PATIENCE
+        mute.settimeout(PATIENCE + QUICK)
         assert mute.recv(1) == b""
-        assert time.monotonic() - began < 3 + QUICK
+        assert time.monotonic() - began < PATIENCE + QUICK
         node.wait(lambda: any("did not finish the TLS handshake" in reason for reason in refusals(node)), QUICK)
 
 
@@ -250,14 +252,14 @@ def test_new_certificates_are_taken_up_while_the_node_runs(tmp_path: Path, hospi
                 shutil.copyfile(getattr(renewed, name), getattr(files, name))
             if signalled:
                 os.kill(node.pid, signal.SIGHUP)
-            node.wait(lambda: shown(node, tester) not in seen, 10)
+            node.wait(lambda: shown(node, tester) not in seen, 30)
             seen.append(shown(node, tester))
         files.certificate.write_text("a certificate it is not")
-        node.wait(lambda: node.events("certificate_refused"), 10)
+        node.wait(lambda: node.events("certificate_refused"), 30)
         assert "in PEM form" in node.events("certificate_refused")[0]["reason"]
         assert "the old ones are" in node.health()[1]["dependencies"]["certificates"]["detail"]
         os.kill(node.pid, signal.SIGHUP)
-        node.wait(lambda: len(node.events("certificate_refused")) == 2, 10)
+        node.wait(lambda: len(node.events("certificate_refused")) == 2, 30)
         assert shown(node, tester) == seen[-1]
         assert open_before.store(film) == 0
         assert node.cli("status").stdout.count("ATTENTION: the certificates cannot be used") == 1
@@ -274,10 +276,10 @@ def test_sighup_without_tls_changes_nothing(tmp_path: Path) -> None:
 def test_the_end_of_a_certificate_is_told_beforehand(tmp_path: Path, hospital: Authority) -> None:
     """Ten days before: in the log, on the health page, by `check` and by `status`; the node goes on."""
     with serving(tmp_path / "node", tls=hospital.tls("tester"), **secured(hospital.issue("node", days=10.5))) as node:
-        node.wait(lambda: node.events("certificate_ends"), 10)
+        node.wait(lambda: node.events("certificate_ends"), 30)
         says = "our certificate ends in 10 days"
         assert node.events("certificate_ends")[0]["reason"] == says
-        node.wait(lambda: node.health()[0] == 200, 10)
+        node.wait(lambda: node.health()[0] == 200, 30)
         assert node.health()[1]["dependencies"]["certificates"] == {"ok": False, "detail": says}
         check = node.cli("check")
         assert check.returncode == 1 and f"FAIL  certificates: {says}" in check.stdout
