@@ -44,7 +44,7 @@ _FRAME_OF_A_CRASH = re.compile(rb'File "[^"\n]*?([A-Za-z0-9_]+\.py)", line (\d+)
 _CAUSES = {-signal.SIGKILL: "no_memory", protocol.LOST_DEVICE: "device_lost"}
 """How a child was lost, by its exit status; a SIGKILL that is not ours is the kernel's, for want of memory."""
 _DYING_SECONDS = 5.0
-"""How long a child whose pipe broke may take to its end: a core dump is written meanwhile."""
+"""How long a child whose pipe broke may take to its end (a core dump is written meanwhile), and one that is killed."""
 
 _COMMAND = (sys.executable, "-P", "-m", "cxrnode.inference.child")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -175,9 +175,10 @@ class ChildProcess:
             self._calls.pop(call.number, None)
 
     def kill(self) -> None:
-        """End it now; returns when it is gone. Calls in flight get Stopping."""
+        """End it now; returns when it is gone, or given up. Calls in flight get Stopping."""
         self._unwanted = True
         self._process.kill()
+        self._pipe.hang_up()
         if threading.current_thread() is not self._watcher:
             self._watcher.join()
 
@@ -258,7 +259,8 @@ class ChildProcess:
             self._process.kill()
         self._pipe.close()
         status, by_itself = self._ended_with()
-        self._cause = "hung" if stalled else _CAUSES.get(status, "crashed") if by_itself else "crashed"
+        cause = _CAUSES.get(status, "crashed") if by_itself and status is not None else "crashed"
+        self._cause = "hung" if stalled else cause
         if self._process.stdin:
             self._process.stdin.close()
         if self._end is None and not self._unwanted:
@@ -269,13 +271,17 @@ class ChildProcess:
         self._end_with(Stopping(operation="predict") if self._unwanted else lost)
         self._ended(self)
 
-    def _ended_with(self) -> tuple[int, bool]:
-        """Wait for its end, which a broken pipe announces: how it ended by itself says why. Then end it."""
-        try:
+    def _ended_with(self) -> tuple[int | None, bool]:
+        """Wait for its end, which a broken pipe announces: how it ended by itself says why. Then end it.
+
+        Gives its status, None for one that cannot be ended: it sits in the kernel, as under a GPU's driver that hangs.
+        """
+        with suppress(subprocess.TimeoutExpired):
             return self._process.wait(_DYING_SECONDS), True
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait(), False
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING_SECONDS), False
+        return None, False
 
     def _raise_end(self) -> None:
         """Raise why it is gone, if it is: a copy, since several threads may raise it at once."""

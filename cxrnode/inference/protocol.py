@@ -92,10 +92,14 @@ class Pipe:
         blobs = [self._read(_within(length, LONGEST_BLOB), wait) for length in body.pop("blobs")]
         return Frame(kind=str(body.pop("kind")), body=body, blobs=[blob for blob in blobs if blob is not None])
 
-    def close(self) -> None:
-        """Close this end: the other side sees it at once."""
+    def hang_up(self) -> None:
+        """Speak and listen no more: the other side sees it at once, and so does whoever waits for a frame here."""
         with suppress(OSError):
             self._end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up and close this end."""
+        self.hang_up()
         self._end.close()
 
     def _read(self, length: int, wait: _Wait, *, may_end: bool = False) -> bytes | None:

@@ -130,6 +130,29 @@ def test_a_child_that_hangs_up_and_does_not_end_is_not_said_to_have_wanted_memor
         assert child.cause == "crashed"
 
 
+@pytest.fixture
+def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Children that no signal ends, as one that sits in the kernel under a GPU's driver that hangs."""
+    spawned: list[int] = []
+    monkeypatch.setattr(process, "_DYING_SECONDS", 0.2)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda self: spawned.append(self.pid))
+    yield
+    for pid in set(spawned):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("unkillable")
+def test_a_child_that_cannot_be_ended_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it gets an answer; and the node ends without it."""
+    monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    with ChildPredictor({"tiny": folder / "tiny"}, device="cpu", start_seconds=0.5, heartbeat_seconds=0.1) as predictor:
+        with pytest.raises(ChildLost, match="not loaded within"):
+            predictor.identities(PATIENCE)
+        predictor.start()
+        began = time.monotonic()
+    assert time.monotonic() - began < PATIENCE / 2
+
+
 def test_child_that_is_killed_while_idle_is_replaced_at_once(predictor: ChildPredictor, folder: Path) -> None:
     """Nobody has to ask before the models load again."""
     pid = living_child(predictor)
@@ -193,8 +216,7 @@ def test_closing_ends_the_child_and_its_callers(folder: Path) -> None:
 _PARENT = """
     import sys
     from pathlib import Path
-    from cxrnode.inference import process
-from cxrnode.inference.predictor import ChildPredictor
+    from cxrnode.inference.predictor import ChildPredictor
     from cxrnode.ports import Request
     folder = Path(sys.argv[1])
     predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", heartbeat_seconds=0.1)
