@@ -2,7 +2,8 @@
 
 Hides in which order they are walked, so that a node may work meanwhile. Promises that each thing that is not where the
 ledger says, or is where the ledger does not say, is named by its UID with what to do about it; that the memory it takes
-does not grow with the ledger; and that nothing is changed.
+does not grow with the ledger; and that nothing is changed. A file of evidence that no job has stated yet is no such
+thing: its job states it, or finds it there when it composes again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from cxrnode.archive import SpoolArchive
 from cxrnode.dimse.query import Finder, NotOffered
 from cxrnode.dimse.sender import Sender
-from cxrnode.domain.delivery import Destination
+from cxrnode.domain.delivery import DeliveryState, Destination
 from cxrnode.domain.identity import InstanceUID
 from cxrnode.domain.retention import What
 from cxrnode.domain.study import Arrival
@@ -47,6 +48,7 @@ class Trouble(StrEnum):
     NOT_THERE = "not at the destination"
     STRANGER = "unknown at the destination"
     NOT_ASKED = "destination not asked"
+    NO_WAY = "destination not in the settings"
 
 
 WHAT_TO_DO: dict[Trouble, str] = {
@@ -59,6 +61,7 @@ WHAT_TO_DO: dict[Trouble, str] = {
     Trouble.NOT_THERE: "ask the archive what became of it; its bytes here are what was sent",
     Trouble.STRANGER: "of another node, or from before the ledger was restored; delete it there if it is wrong",
     Trouble.NOT_ASKED: "see `cxrnode check`",
+    Trouble.NO_WAY: "what was to go there goes nowhere: give the destination its name in the settings again",
 }
 
 
@@ -83,8 +86,8 @@ class Reconciliation:
 
     counts: Counter[str] = field(default_factory=Counter)
     troubles: Counter[Trouble] = field(default_factory=Counter)
-    not_asked: list[str] = field(default_factory=list)
-    """Destinations that offer no C-FIND: what they hold is not known, and that is no fault."""
+    not_asked: dict[str, str] = field(default_factory=dict)
+    """Destinations whose holdings are not known, which is no fault, and why: they offer no C-FIND, say."""
 
 
 class Reconciling:
@@ -106,7 +109,8 @@ class Reconciling:
 
     def walk(self) -> Iterator[Discrepancy]:
         """Give each discrepancy as it is found."""
-        for walk in (self._sources(), self._files(), self._evidence(), *map(self._at, self._destinations)):
+        here = (self._sources(), self._files(), self._evidence(), self._ways())
+        for walk in (*here, *map(self._at, self._destinations)):
             for discrepancy in walk:
                 self.found.troubles[discrepancy.trouble] += 1
                 yield discrepancy
@@ -153,10 +157,22 @@ class Reconciling:
     def _evidence_trouble(self, one: KeptObject) -> Trouble | None:
         path = self._archive.path(one.key)
         try:
-            path.stat()
-            return None if not self._read or _sha256(path) == one.sha256 else Trouble.EVIDENCE_ALTERED
+            whole = path.stat().st_size > 0 and (not self._read or _sha256(path) == one.sha256)
         except OSError:
             return None if self._inventory.is_swept(What.EVIDENCE, one.row) else Trouble.EVIDENCE_MISSING
+        return None if whole else Trouble.EVIDENCE_ALTERED
+
+    def _ways(self) -> Iterator[Discrepancy]:
+        """Count what has not arrived, and name the destinations that nobody sends to or asks any more."""
+        configured = {destination.name for destination in self._destinations}
+        for name, states in self._ledger.counts().deliveries_by_state.items():
+            waiting = states.get(DeliveryState.PENDING, 0) + states.get(DeliveryState.SENDING, 0)
+            parked = states.get(DeliveryState.PARKED, 0)
+            self.found.counts += Counter({f"not yet at {name}": waiting, f"parked on the way to {name}": parked})
+            if name not in configured:
+                self.found.not_asked[name] = "is not in the settings"
+                if waiting + parked:
+                    yield Discrepancy(trouble=Trouble.NO_WAY, uid=name, where=f"{waiting + parked} objects")
 
     def _at(self, destination: Destination) -> Iterator[Discrepancy]:
         """Hold what a destination took against what it says it holds."""
@@ -165,7 +181,7 @@ class Reconciling:
                 for study in self._inventory.studies():
                     yield from self._study_at(destination, study, finder)
         except NotOffered:
-            self.found.not_asked.append(destination.name)
+            self.found.not_asked[destination.name] = "offers no C-FIND"
         except CxrnodeError as error:
             yield Discrepancy(trouble=Trouble.NOT_ASKED, uid=destination.name, where=error.happened)
 

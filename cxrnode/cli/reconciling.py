@@ -45,8 +45,8 @@ def _say(discrepancy: Discrepancy) -> None:
 def _sum_up(found: Reconciliation) -> None:
     for name, count in sorted(found.counts.items()):
         say(f"{count:>9}  {name}")
-    for destination in found.not_asked:
-        say(f"not asked: {destination} offers no C-FIND, so nobody knows from here what it holds")
+    for destination, why in found.not_asked.items():
+        say(f"not asked: {destination} {why}, so nobody knows from here what it holds")
     total = sum(found.troubles.values())
     say(f"{total} discrepancies" if total else "everything is where it should be")
 
@@ -57,7 +57,7 @@ def _as_json(found: Reconciliation, listed: list[Discrepancy]) -> dict[str, obje
         "ok": not total,
         "counts": dict(sorted(found.counts.items())),
         "troubles": {str(trouble): count for trouble, count in found.troubles.items()},
-        "not_asked": found.not_asked,
+        "not_asked": list(found.not_asked),
         "discrepancies": [{"trouble": one.trouble, "uid": one.uid, "where": one.where, "do": one.do} for one in listed],
         "not_listed": total - len(listed),
     }

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cxrnode.domain.capability import Kind
 from cxrnode.domain.delivery import DeliveryState
 from cxrnode.domain.job import JobState
-from cxrnode.ledger.schema import Standing, StudyState, deliveries, evidence, instances, jobs, studies
+from cxrnode.ledger.schema import Standing, StudyState, deliveries, evidence, instances, job_evidence, jobs, studies
 
 PAGE = 500
 
@@ -60,7 +60,7 @@ class KeptObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentObject:
-    """An object that a destination took. `hidden`: a note that rejects objects of its study went there, too."""
+    """An object that a destination took. `hidden`: a note went there that rejects what its study stated before."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -130,16 +130,28 @@ def is_swept(connection: sa.Connection, table: sa.Table, row: int) -> bool:
 def sent_to(connection: sa.Connection, destination: str, study: str) -> list[SentObject]:
     """Give what of a study a destination took."""
     found = connection.execute(
-        sa.select(evidence.c.kind, evidence.c.sop_class_uid, evidence.c.sop_instance_uid)
+        sa.select(evidence.c.kind, evidence.c.sop_class_uid, evidence.c.sop_instance_uid, _stated_last())
         .join(deliveries, deliveries.c.evidence_id == evidence.c.id)
         .where(evidence.c.study_uid == study, deliveries.c.destination == destination, _is_there())
         .order_by(evidence.c.id)
     ).all()
-    rejected = any(row.kind.startswith(Kind.REJECTION) for row in found)
+    rejected = max((row.stated_last for row in found if row.kind.startswith(Kind.REJECTION)), default="")
     return [
-        SentObject(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid, hidden=rejected)
+        SentObject(
+            sop_class_uid=row.sop_class_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            hidden=row.stated_last < rejected,
+        )
         for row in found
     ]
+
+
+def _stated_last() -> sa.Label[str]:
+    """When a job last stated the evidence, as text in the order of time: what a job rejects was stated before it."""
+    last = sa.select(sa.func.max(job_evidence.c.stated_at, type_=sa.Text())).where(
+        job_evidence.c.evidence_id == evidence.c.id
+    )
+    return sa.func.coalesce(last.scalar_subquery(), "").label("stated_last")
 
 
 def _is_there() -> sa.ColumnElement[bool]:

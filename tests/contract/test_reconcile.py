@@ -191,6 +191,81 @@ def test_objects_that_a_note_rejected_may_be_hidden(done: Bench) -> None:
     assert counts["rejected at pacs"] == 2
 
 
+def test_what_was_stated_after_a_note_rejected_is_not_excused_by_it(done: Bench) -> None:
+    """The report that follows the rejected ones, and the note itself, are not hidden by any note: they are missed."""
+    (job,) = done.jobs()
+    before = set(done.peer.kept["pacs"])
+    done.ledger.schedule_retraction(job.job, "wrong_result", done.clock.now())
+    done.work(3)
+    later = set(done.peer.kept["pacs"]) - before
+    for uid in later:
+        del done.peer.kept["pacs"][uid]
+    assert len(later) == 2
+    assert reconciled(done)[1] == [(Trouble.NOT_THERE, uid) for uid in sorted(later, key=order_of(done))]
+
+
+def order_of(bench: Bench) -> Callable[[str], int]:
+    """Give the order in which evidence was written."""
+    return [one.sop_instance_uid for one in bench.ledger.inventory.evidence()].index
+
+
+def test_what_is_stated_again_after_it_was_rejected_is_missed(done: Bench) -> None:
+    """A retry states the same objects once more: from then on they are to be there again."""
+    (job,) = done.jobs()
+    done.ledger.schedule_retraction(job.job, "wrong_result", done.clock.now())
+    done.work(3)
+    done.ledger.requeue_job(job.job, done.clock.now())
+    done.work(3)
+    (seg,) = [one["uid"] for one in done.held() if one["kind"] == "SEG"]
+    del done.peer.kept["pacs"][seg]
+    assert reconciled(done)[1] == [(Trouble.NOT_THERE, seg)]
+
+
+def test_evidence_that_a_power_cut_emptied_is_found_without_reading(done: Bench) -> None:
+    """A file of no bytes is there, and holds nothing."""
+    path = path_of(done, "evidence")
+    path.write_bytes(b"")
+    assert reconciled(done, read_bytes=False)[1] == [(Trouble.EVIDENCE_ALTERED, path.stem)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"x"], ids=["empty", "zeros", "text"])
+def test_a_source_that_is_no_dicom_file_any_more_is_found(done: Bench, content: bytes) -> None:
+    """Of the size that it had, or of none."""
+    path = path_of(done, "sources")
+    path.write_bytes(content * path.stat().st_size)
+    assert [trouble for trouble, _ in reconciled(done)[1]] == [Trouble.SOURCE_ALTERED]
+
+
+def test_what_waits_or_is_parked_on_its_way_is_counted(make: Callable[..., Bench]) -> None:
+    """It is not lost; but nobody is to read that all is where it should be and not see it."""
+    bench = make()
+    bench.finding_fails = None
+    bench.peer.dead = {"pacs"}
+    bench.take(FILM)
+    bench.work(1)
+    counts, found = reconciled(bench)
+    assert (found, counts["not yet at pacs"]) == ([], 2)
+    bench.work(5, seconds=900)
+    counts, found = reconciled(bench)
+    assert (found, counts["parked on the way to pacs"]) == ([], 2)
+
+
+@pytest.mark.parametrize(("dead", "expected"), [((), []), (("pacs",), [(Trouble.NO_WAY, "pacs")])])
+def test_a_destination_that_left_the_settings_is_named(
+    make: Callable[..., Bench], dead: tuple[str, ...], expected: list[tuple[Trouble, str]]
+) -> None:
+    """It cannot be asked any more; and what still was to go there goes nowhere, which is a failure."""
+    bench = make()
+    bench.peer.dead = set(dead)
+    bench.take(FILM)
+    bench.work(1)
+    work = Reconciling(
+        ledger=bench.ledger, archive=bench.archive, destinations=(), finder=lambda _: pytest.fail(), read_bytes=False
+    )
+    assert [(one.trouble, one.uid) for one in work.walk()] == expected
+    assert list(work.found.not_asked) == ["pacs"]
+
+
 def test_a_destination_without_c_find_is_named_and_one_that_is_away_is_a_failure(done: Bench) -> None:
     """Who cannot know says so; who should have been asked and was not is not passed over."""
     done.finding_fails = NotOffered()
