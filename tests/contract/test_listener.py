@@ -296,13 +296,14 @@ def test_end_of_an_association_is_told_with_its_reason(tmp_path, radiograph, cap
     """Released, aborted, and silent for too long: the log says which, and the last as a warning."""
     caplog.set_level("INFO", "cxrnode")
     path, _ = radiograph()
-    with open_door(tmp_path / "node", limits=Limits(idle_seconds=0.3)) as door:
+    with open_door(tmp_path / "patient") as door:
         assert send([path], door.address) == [0x0000]
         push = hold_open([path], door.address)
         push.abort()
         door.wait_for(lambda: len(door.ended) == 2)
+    with open_door(tmp_path / "hasty", limits=Limits(idle_seconds=0.3)) as door:
         hold_open([path], door.address)
-        door.wait_for(lambda: len(door.ended) == 3)
+        door.wait_for(lambda: door.ended)
     told = [(r.fields["reason"], r.levelname) for r in caplog.records if r.getMessage() == "association_ended"]
     assert told == [("released", "INFO"), ("aborted by the peer", "WARNING"), ("silent for 0.3 s", "WARNING")]
 

@@ -59,11 +59,16 @@ class Stranger:
 
     def rejected(self, calling: str = "MODALITY", called: str = "CXRNODE") -> tuple[int, int, int]:
         """Ask for an association; give result, source and diagnostic of the rejection."""
+        kind, why = self.answer(calling, called)
+        assert kind == REJECTED, kind
+        return why
+
+    def answer(self, calling: str = "MODALITY", called: str = "CXRNODE") -> tuple[int, tuple[int, int, int]]:
+        """Ask for an association; give the type of the answer, and of a rejection result, source and diagnostic."""
         asked = wire.associate(called=called.encode()).replace(b"FUZZ".ljust(16), calling.encode().ljust(16))
         self.say(asked)
         kind, content = self.hear()
-        assert kind == REJECTED, kind
-        return content[1], content[2], content[3]
+        return kind, (content[1], content[2], content[3]) if kind == REJECTED else (0, 0, 0)
 
     def trickle(self, content: bytes, *, every: float) -> float:
         """Send byte by byte until the node hangs up; give after how many seconds it did."""

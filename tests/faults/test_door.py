@@ -35,7 +35,7 @@ LIMITS = {
     "LISTENER__IDLE_SECONDS": str(IDLE),
     "LISTENER__SLOWEST_KB_PER_SECOND": "50",
     "LISTENER__LARGEST_OBJECT_MB": "20",
-    "LISTENER__IN_FLIGHT_MB": "40",
+    "LISTENER__IN_FLIGHT_MB": "22",
     "WEB__ENABLED": "false",
 }
 SOON = IDLE * 2 + 3
@@ -92,6 +92,13 @@ def _resident(pid: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1000
 
 
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:  # removed since it was listed
+        return 0
+
+
 def _threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
@@ -103,8 +110,8 @@ def _handles(pid: int) -> int:
 @pytest.mark.parametrize(
     ("fault", "address", "calling", "called", "answer", "reason"),
     [
-        ("wrong called AE title", STRANGER, "MODALITY", "OTHER", (1, 1, 7), "the called AE title is not ours"),
-        ("calling AE title not listed", STRANGER, "CHANCER", "CXRNODE", (1, 1, 3), "calling AE title is not on"),
+        ("wrong called AE title", "127.0.0.61", "MODALITY", "OTHER", (1, 1, 7), "the called AE title is not ours"),
+        ("calling AE title not listed", "127.0.0.62", "CHANCER", "CXRNODE", (1, 1, 3), "calling AE title is not on"),
         ("address not listed", UNLISTED, "MODALITY", "CXRNODE", (1, 1, 1), "the address is not on the list"),
     ],
 )
@@ -181,11 +188,12 @@ def test_one_address_cannot_take_every_place(node: Serve, others: Callable[[], N
     """A machine that opens associations and releases none gets its five; another machine still comes in."""
     log = Counted(node)
     with ExitStack() as held:
-        answers = [held.enter_context(Stranger(node.port)).associate() for _ in range(20)]
-        assert answers == [ACCEPTED] * 5 + [REJECTED] * 15
+        # So many that the first of them is not idle for too long before the last, on a machine that is busy.
+        answers = [held.enter_context(Stranger(node.port, "127.0.0.63")).associate() for _ in range(12)]
+        assert answers == [ACCEPTED] * 5 + [REJECTED] * 7
         others()
     assert len(log.wait("too many associations from this address")) == 1
-    tally.add("door: association flood", injected=20, fired=15, instances=1)
+    tally.add("door: association flood", injected=12, fired=7, instances=1)
 
 
 def test_associations_over_the_limit_are_turned_away_for_now(
@@ -193,19 +201,19 @@ def test_associations_over_the_limit_are_turned_away_for_now(
 ) -> None:
     """A full house rejects for the moment (PS3.8: transient, local limit exceeded), and is open again when one goes."""
     log = Counted(node)
-    with ExitStack() as held:
-        wait_for(lambda: _associates(held, node), SOON)
-        full = [held.enter_context(Stranger(node.port, f"127.0.0.{70 + n // 4}")).associate() for n in range(9)]
-        assert full.count(ACCEPTED) == 7
-        with Stranger(node.port, HONEST) as late:
-            assert late.rejected() == (2, 3, 2)
+    wait_for(lambda: _is_full_with_eight(node), 4 * SOON)
     wait_for(lambda: _is_served(others), SOON)
     assert log.wait("too many associations")
-    tally.add("door: associations over the limit", injected=3, fired=3, instances=1)
+    tally.add("door: associations over the limit", injected=2, fired=2, instances=1)
 
 
-def _associates(held: ExitStack, node: Serve) -> bool:
-    return held.enter_context(Stranger(node.port, "127.0.0.80")).associate() == ACCEPTED
+def _is_full_with_eight(node: Serve) -> bool:
+    """Open eight, ask twice more; False where somebody else was still there, or one of them idled away meanwhile."""
+    with ExitStack() as held:
+        strangers = [held.enter_context(Stranger(node.port, f"127.0.0.{70 + n // 4}")) for n in range(9)]
+        answers = [stranger.associate() for stranger in strangers]
+        with Stranger(node.port, HONEST) as late:
+            return answers == [ACCEPTED] * 8 + [REJECTED] and late.answer() == (REJECTED, (2, 3, 2))
 
 
 def _is_served(others: Callable[[], None]) -> bool:
@@ -305,7 +313,7 @@ def test_object_that_is_too_large_is_refused_and_never_in_memory(
             stranger.say(content)
             if number % 500 == 0:
                 most = max(most, _resident(node.pid))
-                assert sum(part.stat().st_size for part in node.incoming()) <= 20_000_000
+                assert sum(map(_size, node.incoming())) <= 20_000_000
         assert stranger.status() == 0xA700
         stranger.say(b"".join(store("1.2.3.7", 1000, message=2)))
         assert stranger.status() != 0xA700
@@ -345,13 +353,13 @@ def _push(node: Serve, sop_instance: str, size: int) -> int:
 
 
 def test_bytes_under_way_are_bounded_for_all_together(node: Serve, others: Callable[[], None], tally: Tally) -> None:
-    """Four objects of 15 MB at once where 40 MB may be under way: those over it get 0xA700, memory stays flat, and the
+    """Four objects of 8 MB at once where 22 MB may be under way: those over it get 0xA700, memory stays flat, and the
     same objects are taken one after the other."""
     before = _resident(node.pid)
     with ExitStack() as held, ThreadPoolExecutor(4) as pool:
         senders = [held.enter_context(Stranger(node.port)) for _ in range(4)]
         assert [sender.associate() for sender in senders] == [ACCEPTED] * 4
-        pieces = [list(store(f"1.2.3.8.{n}", 15_000_000)) for n in range(4)]
+        pieces = [list(store(f"1.2.3.8.{n}", 8_000_000)) for n in range(4)]
         # All but the last piece of each: the node has answered none and holds what it took of all.
         list(pool.map(lambda each: each[0].say(b"".join(each[1][:-1])), zip(senders, pieces, strict=True)))
         assert _resident(node.pid) < before + 40
@@ -461,6 +469,13 @@ def _percentile(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
+_CROWDED = {"the called AE title is not ours", "too many connections of this address ask for no association"}
+
+
+def _refused(node: Serve) -> set[str]:
+    return {str(line["reason"]) for line in node.events("association_refused")}
+
+
 def test_others_are_served_as_fast_as_on_a_calm_day(
     tmp_path: Path, film: Callable[[], Path], tally: Tally, long: bool
 ) -> None:
@@ -476,14 +491,13 @@ def test_others_are_served_as_fast_as_on_a_calm_day(
             paths = [[film() for _ in range(films)] for _ in range(2)]
             calm += _round(node, paths[0])
             tell("on")
+            wait_for(lambda: _refused(node) >= _CROWDED, 30)
             time.sleep(0.5)  # the crowd gathers: nothing shows from outside that all of it is there
             disturbed += _round(node, paths[1])
             tell("off")
             time.sleep(0.5)
-        reasons = {str(line["reason"]) for line in node.events("association_refused")}
-        handles = _handles(node.pid)
+        reasons, handles = _refused(node), _handles(node.pid)
     print(f"p95 calm {_percentile(calm):.3f} s, disturbed {_percentile(disturbed):.3f} s; {sorted(reasons)}")
-    assert {"the called AE title is not ours", "too many connections of this address ask for no association"} <= reasons
     assert handles < 200
     if long:
         assert _percentile(disturbed) < 2 * _percentile(calm)
