@@ -49,7 +49,7 @@ _INVALID_PDU = "Evt19"
 """The event of the upper layer's state machine that ends in A-ABORT (PS3.8 9.2)."""
 
 _LONGEST_COMMAND = 65_536
-_LONGEST_IN_MEMORY = 256_000
+LONGEST_IN_MEMORY = 256_000
 """Bytes of a command set, and of a data set that is no object: a commitment report of the hundred instances that are
 asked for at once has a tenth. pydicom makes hundreds of times as much of items of nothing, in seconds a megabyte."""
 
@@ -264,7 +264,7 @@ class SpoolingProvider(DIMSEServiceProvider):
             self._command += len(content)
         elif self.message is None or self.message._data_set_file is None:
             self._in_memory += len(content)
-        if self._command > _LONGEST_COMMAND or self._in_memory > _LONGEST_IN_MEMORY:
+        if self._command > _LONGEST_COMMAND or self._in_memory > LONGEST_IN_MEMORY:
             raise _Broken(TOO_LONG)
 
     def _attach_file(self) -> None:

@@ -4,6 +4,8 @@ named as such."""
 from __future__ import annotations
 
 import random
+import struct
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +16,7 @@ from pynetdicom.dsutils import decode, encode
 
 from cxrnode.dimse import commitment, status
 from cxrnode.dimse.commitment import CommitmentReport
+from cxrnode.dimse.spool import LONGEST_IN_MEMORY
 from tests.bench import FILM, Bench
 from tests.fuzz.mutations import mutated
 
@@ -87,6 +90,19 @@ def test_a_strange_report_changes_no_delivery(strange: str, tmp_path: Path) -> N
     assert bench.line.confirm(transaction, committed, {})
     assert {way.state for way in bench.deliveries()} != {way.state for way in before}
     bench.ledger.shut()
+
+
+@pytest.mark.parametrize("tiny", [struct.pack("<HHL", 0xFFFE, 0xE000, 0), None])
+def test_the_longest_report_of_what_is_tiny_does_not_hold_the_listener(tiny: bytes | None) -> None:
+    """All threads of the listener share one interpreter: empty items or elements of nothing take it for a moment."""
+    room = LONGEST_IN_MEMORY
+    flat = b"".join(struct.pack("<HHL", 0x11, number & 0xFFFF, 0) for number in range(room // 8))
+    items = (tiny or b"") * (room // 8)
+    start = struct.pack("<HHL", 8, 0x1195, 4) + b"1.2\0"
+    event: Any = Event(start + (struct.pack("<HHL", 8, 0x1199, len(items)) + items if tiny else flat))
+    began = time.process_time()
+    assert commitment.take_report(event, lambda _: False)[0] in ANSWERS
+    assert time.process_time() - began < 4.0  # half a second on a calm machine
 
 
 def test_a_report_without_end_is_taken() -> None:
