@@ -71,13 +71,14 @@ audit: $(TOOLS_STAMP) ## known vulnerabilities of what is locked, where a servic
 	done
 
 sbom: $(TOOLS_STAMP) ## write dist/sbom.cdx.json: the locked packages with their hashes, and the models (CycloneDX)
-	@mkdir -p dist
+	@mkdir -p dist && rm -f dist/sbom.cdx.json
 	@$(TOOLS)/bin/cyclonedx-py requirements deploy/requirements.lock --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o dist/packages.cdx.json 2>dist/sbom.log || { cat dist/sbom.log; exit 1; }
-	@$(TOOLS)/bin/python deploy/sbom.py dist/packages.cdx.json > dist/sbom.cdx.json
+	@$(TOOLS)/bin/python deploy/sbom.py dist/packages.cdx.json > dist/sbom.part
 	@$(TOOLS)/bin/python -c "from cyclonedx.validation.json import JsonStrictValidator as V; \
 		from cyclonedx.schema import SchemaVersion; import sys; \
-		sys.exit(V(SchemaVersion.V1_6).validate_str(open('dist/sbom.cdx.json').read()))"
+		sys.exit(V(SchemaVersion.V1_6).validate_str(open('dist/sbom.part').read()))"
+	@mv dist/sbom.part dist/sbom.cdx.json
 	@rm -f dist/packages.cdx.json dist/sbom.log
 	@echo dist/sbom.cdx.json
 
