@@ -24,6 +24,7 @@ class Event(StrEnum):
     """Everything the node can say."""
 
     NODE_STARTED = "node_started"
+    HEALTH_UNAVAILABLE = "health_unavailable"
     NODE_STOPPING = "node_stopping"
     """What it is doing at that moment: `running`."""
     NODE_STOPPED = "node_stopped"

@@ -5,6 +5,8 @@ Hides FastAPI and uvicorn. Promises to answer without waiting for a model, and n
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 from collections.abc import Mapping
 
@@ -12,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
+from cxrnode.telemetry import Event, tell
 from cxrnode.web.dependency import Dependency, Look
 
 
@@ -50,14 +53,24 @@ class HealthServer:
         config = uvicorn.Config(
             health_app(version, look), host=host, port=port, log_config=None, access_log=False, lifespan="off"
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="health", daemon=True)
+        self._server, self._host, self._port = uvicorn.Server(config), host, port
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to answer, in a thread of its own."""
+        """Begin to answer, in a thread of its own. Where the port cannot be had that is told, and the node goes on."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            listening = socket.create_server((self._host, self._port), family=family)
+        except OSError as error:
+            why = f"cannot listen: errno {error.errno}"
+            hint = "see 'The port is taken' in docs/operations.md"
+            tell(Event.HEALTH_UNAVAILABLE, logging.ERROR, port=self._port, reason=why, hint=hint)
+            return
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="health", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Answer no more."""
         self._server.should_exit = True
-        self._thread.join(timeout=5)
+        if self._thread is not None:
+            self._thread.join(timeout=5)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
 
-from cxrnode.web.health import Dependency, health_app
+from cxrnode.web.health import Dependency, HealthServer, health_app
+from tests.peers import free_port
+from tests.waiting import wait_for
 
 WELL = Dependency(ok=True, detail="open")
 LOADING = Dependency(ok=False, detail="loading", needed=False)
@@ -54,3 +58,30 @@ def test_it_is_live_whatever_it_lacks() -> None:
 def test_there_is_no_other_page(page: str) -> None:
     """No documentation page, nothing that was not asked for."""
     assert _get(page).status_code == 404
+
+
+def test_the_page_answers_until_it_is_stopped() -> None:
+    """Over a real port, which is free again at once."""
+    port = free_port()
+    for _ in range(2):
+        server = HealthServer(host="127.0.0.1", port=port, version="1.2.3", look=dict)
+        server.start()
+        assert httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=30).json()["status"] == "live"
+        server.stop()
+        wait_for(lambda: _is_closed(port), 10)
+
+
+def _is_closed(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_port_that_is_taken_is_told_and_the_node_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Images are received all the same; the line says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other, caplog.at_level(logging.ERROR, "cxrnode"):
+        server = HealthServer(host="127.0.0.1", port=other.getsockname()[1], version="1.2.3", look=dict)
+        server.start()
+        server.stop()
+    (record,) = caplog.records
+    assert record.message == "health_unavailable"
+    assert "The port is taken" in record.fields["hint"]  # type: ignore[attr-defined]
