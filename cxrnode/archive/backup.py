@@ -1,14 +1,15 @@
 """A copy of what is kept, in another folder, in the layout of a state folder.
 
 Hides what is copied already. Promises that a file in the copy is whole, because it gets its name last; that what was
-copied before is not copied again, because kept bytes never change; and that nothing in the copy is ever removed.
+copied before is not copied again, because kept bytes never change; and that no copy is ever removed, or replaced by a
+damaged file.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Copied:
     bytes: int = 0
     there: int = 0
     """Files that an earlier backup into the same folder had copied."""
+    differ: int = 0
+    """Files that are neither as their copies nor as the ledger says: damaged, so that the copies were left."""
 
 
 def part_of(to: Path) -> Path:
@@ -38,13 +41,19 @@ def part_of(to: Path) -> Path:
 
 
 def finish(part: Path, name: str) -> None:
-    """Give what is done its name, durably, in place of an earlier one."""
+    """Give what is done its name, durably, in place of an earlier one, and of what SQLite left beside that."""
     with disk_errors("back up", name):
+        for left in ("-wal", "-shm"):
+            (part.parent / f"{name}{left}").unlink(missing_ok=True)
         place(part, part.parent / name)
 
 
-def copy_all(keys: Iterable[str], root: Path, to: Path) -> Copied:
-    """Copy the files of a spool below `root` into the spool of the backup `to`."""
+def copy_all(keys: Iterable[str], root: Path, to: Path, stated: Callable[[str], int | None]) -> Copied:
+    """Copy the files of a spool below `root` into the spool of the backup `to`.
+
+    Where a file and its copy differ in size, the file is damaged, or it came again from another sender, who is named in
+    it: `stated` gives the size that the ledger states for a key.
+    """
     copied, spool = Copied(), to / "spool"
     with disk_errors("back up", to.name):
         folders = Folders(spool)
@@ -52,6 +61,9 @@ def copy_all(keys: Iterable[str], root: Path, to: Path) -> Copied:
         with disk_errors("back up", Path(key).name):
             if _is_there(root / key, spool / key):
                 copied.there += 1
+                continue
+            if (spool / key).is_file() and (root / key).stat().st_size != stated(key):
+                copied.differ += 1
                 continue
             folders.make(str(Path(key).parent))
             copied.bytes += _copy(root / key, spool / key, spool / _PART)

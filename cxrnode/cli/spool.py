@@ -21,6 +21,7 @@ spool = typer.Typer(help="Show, sweep and back up what the node keeps.", no_args
 app.add_typer(spool, name="spool")
 
 _INSIDE = "it lies in the state folder itself"
+_DIFFER = "see 'Is everything there?' in docs/operations.md: `cxrnode check --reconcile --bytes` names them"
 _BUSY = "a sweep or a backup runs: try again when it has ended"
 
 
@@ -124,12 +125,16 @@ def backup(
         # The ledger first: a file without a row is adopted, a row without a file is not. Its name comes last.
         part = part_of(to)
         ledger.inventory.backup(part)
-        copied = copy_all(chain(kept.finished(), kept.finished_evidence()), kept.root, to)
+        keys = chain(kept.finished(), kept.finished_evidence())
+        copied = copy_all(keys, kept.root, to, ledger.inventory.size_at)
         copy_beside(_beside(kept.root.parent), kept.root.parent, to)
         finish(part, LEDGER_FILE)
     with audited() as trail:
         trail.commanded("spool backup")
     say(f"{copied.files} files copied, {_megabytes(copied.bytes)} MB; {copied.there} were there already")
+    if copied.differ:
+        happened = f"{copied.differ} files are damaged; their copies of an earlier backup were left as they are"
+        raise NeedsOperator(happened, operation="back up", subject=str(to), hint=_DIFFER)
 
 
 def _beside(state: Path) -> list[str]:

@@ -81,6 +81,11 @@ class Inventory:
         with self._database.reading() as connection:
             return reconciling.instances_after(connection, row)
 
+    def size_at(self, key: str) -> int | None:
+        """Give how many bytes are to lie under the key of a source; None for what is none."""
+        with self._database.reading() as connection:
+            return reconciling.size_at(connection, key)
+
     def evidence(self) -> Iterator[KeptObject]:
         """Walk over all evidence, in the order it was written."""
         last = 0

@@ -101,6 +101,11 @@ def _has_job(study: sa.ColumnElement[Any], *states: JobState) -> sa.ColumnElemen
     return sa.exists().where(jobs.c.study_uid == study, jobs.c.state.in_(states))
 
 
+def size_at(connection: sa.Connection, key: str) -> int | None:
+    """Give how many bytes are to lie under the key of a source; None for what is none."""
+    return connection.execute(sa.select(instances.c.size).where(instances.c.key == key).limit(1)).scalar()
+
+
 def evidence_after(connection: sa.Connection, row: int) -> list[KeptObject]:
     """Give the next page of evidence."""
     page = sa.select(evidence).where(evidence.c.id > row).order_by(evidence.c.id).limit(PAGE)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from cxrnode.archive import SpoolArchive
@@ -17,13 +18,15 @@ from cxrnode.cli.spool import _beside
 from cxrnode.errors import OutOfSpace, Retryable
 from cxrnode.ledger import SqliteLedger
 from tests.bench import FILM, Bench
+from tests.contract.test_retention import arrive
 
 
 def back_up(bench: Bench, to: Path):
     """Do what `cxrnode spool backup` does."""
     part = part_of(to)
     bench.ledger.inventory.backup(part)
-    copied = copy_all(chain(bench.archive.finished(), bench.archive.finished_evidence()), bench.archive.root, to)
+    keys = chain(bench.archive.finished(), bench.archive.finished_evidence())
+    copied = copy_all(keys, bench.archive.root, to, bench.ledger.inventory.size_at)
     finish(part, "ledger.sqlite")
     return copied
 
@@ -85,6 +88,45 @@ def test_an_interrupted_backup_leaves_the_one_before_whole(
             back_up(done, to)
     assert (to / "ledger.sqlite").read_bytes() == before
     assert back_up(done, to).files == 3
+
+
+def test_a_damaged_file_never_takes_the_place_of_its_copy(done: Bench, tmp_path: Path) -> None:
+    """The copy of what was cut since is the good one, of a source as of evidence; everything else is copied."""
+    to = tmp_path / "backup"
+    back_up(done, to)
+    before = files(to / "spool")
+    for key in (next(iter(done.archive.finished())), next(iter(done.archive.finished_evidence()))):
+        done.archive.path(key).write_bytes(done.archive.path(key).read_bytes()[:100])
+    done.take(replace(FILM, seed=2))
+    copied = back_up(done, to)
+    assert (copied.files, copied.there, copied.differ) == (1, 1, 2)
+    assert {key: content for key, content in files(to / "spool").items() if key in before} == before
+
+
+def test_what_came_again_from_another_sender_is_copied_again(done: Bench, tmp_path: Path) -> None:
+    """The file names its sender, so it has another length, and the ledger states that one."""
+    to = tmp_path / "backup"
+    back_up(done, to)
+    (path,) = (done.archive.root / "sources").rglob("*.dcm")
+    sent = pydicom.dcmread(path)
+    sent.file_meta.SendingApplicationEntityTitle = "THE_ARCHIVE"
+    path.unlink()
+    arriving = done.archive.incoming / "again.part"
+    sent.save_as(arriving)
+    arrive(done, arriving)
+    copied = back_up(done, to)
+    assert (copied.files, copied.there, copied.differ) == (1, 2, 0)
+    assert files(to / "spool") == files(done.archive.root)
+
+
+def test_what_sqlite_left_beside_an_earlier_copy_goes_with_it(done: Bench, tmp_path: Path) -> None:
+    """Somebody opened the copy and was killed: its log would be read into the new one."""
+    to = tmp_path / "backup"
+    back_up(done, to)
+    for left in ("ledger.sqlite-wal", "ledger.sqlite-shm"):
+        (to / left).write_bytes(b"of another time")
+    back_up(done, to)
+    assert sorted(path.name for path in to.iterdir() if path.is_file()) == ["ledger.sqlite"]
 
 
 def test_the_copy_of_the_ledger_is_of_one_moment(done: Bench, tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ def a_reconciliation(ledger: SqliteLedger) -> None:
     list(inventory.evidence())
     for study in inventory.studies():
         inventory.sent_to("pacs", study)
+    inventory.size_at("sources/one.dcm")
     inventory.unknown_evidence(["9.1", "9.9"])
     inventory.is_swept(What.SOURCE, 1)
 
