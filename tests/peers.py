@@ -28,6 +28,7 @@ START_SECONDS = 20.0
 RUN_SECONDS = 60.0
 
 _PLUGIN_FOLDERS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc/plugins"))
+_given: set[int] = set()
 _PLUGINS = ("libOrthancDicomWeb.so", "libOrthancGdcm.so")
 
 
@@ -44,12 +45,17 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on now, from below those that outgoing connections are given: it stays free."""
+    """Give a port that nobody listens on now, from below those that outgoing connections are given: it stays free.
+
+    No port is given twice: two programs may be started on what was asked for before either listens.
+    """
     while True:
         with socket.socket() as probe, suppress(OSError):
             port = random.randrange(20_000, 32_000)
             probe.bind((LOOPBACK, port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def run(name: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
