@@ -9,6 +9,7 @@ import pytest
 
 from cxrnode.errors import Fatal, NeedsOperator
 from cxrnode.schedule import Bell, Bells
+from tests.waiting import wait_for
 
 SOON = 10.0
 
@@ -154,11 +155,16 @@ def test_stopping_takes_no_longer_than_it_is_given_and_names_what_still_runs() -
         release.wait(SOON)
         return 0
 
-    bells = Bells([_bell("hanging", hang), _bell("idle", lambda: 0)], lambda error: None)
+    def idle() -> int:
+        entered.release()
+        return 0
+
+    once = Bell(name="idle", period_seconds=3600, verb=idle, at_once=True)
+    bells = Bells([_bell("hanging", hang), once], lambda error: None)
     bells.start()
     try:
-        assert entered.acquire(timeout=SOON)
-        assert "hanging" in bells.ringing
+        assert all(entered.acquire(timeout=SOON) for _ in range(2))
+        wait_for(lambda: bells.ringing == ("hanging",), SOON)
         assert bells.stop(0.1) == ("hanging",)
     finally:
         release.set()
