@@ -7,12 +7,15 @@ and that an instance is not asked about again before its time.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from cxrnode.ledger.history import note
 from cxrnode.ledger.schema import instances, source_commitment_instances, source_commitments
+
+REMEMBERED = timedelta(days=30)
+"""How long a report is waited for, before the question is forgotten for another that is asked again."""
 
 
 def begin(
@@ -37,6 +40,7 @@ def begin(
     )
     found = list(connection.execute(due.order_by(instances.c.id)).scalars())
     if found:
+        _forget_unanswered(connection, found, now - REMEMBERED)
         connection.execute(
             source_commitments.insert().values(transaction_uid=transaction_uid, destination=destination, asked_at=now)
         )
@@ -46,6 +50,17 @@ def begin(
         )
         note(connection, now, "commitment", transaction_uid, "asked", f"{len(found)} sources of {destination}")
     return found
+
+
+def _forget_unanswered(connection: sa.Connection, rows: Collection[int], until: datetime) -> None:
+    """Forget what was asked about these sources until then: an archive that never commits is asked every day."""
+    of, question = source_commitment_instances.c, source_commitments.c
+    old = sa.exists().where(question.transaction_uid == of.transaction_uid, question.asked_at <= until)
+    about = of.instance_id.in_(list(rows)) & old
+    questions = list(connection.execute(sa.select(of.transaction_uid).where(about).distinct()).scalars())
+    connection.execute(source_commitment_instances.delete().where(about))
+    empty = ~sa.exists().where(of.transaction_uid == question.transaction_uid)
+    connection.execute(source_commitments.delete().where(question.transaction_uid.in_(questions), empty))
 
 
 def forget(connection: sa.Connection, transaction_uid: str) -> None:

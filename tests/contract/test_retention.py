@@ -108,6 +108,21 @@ def test_a_source_goes_when_it_is_old_and_an_archive_committed_to_it(done: Bench
     assert (one.swept, one.end) == (True, End.ANALYSED)
 
 
+def test_an_archive_that_never_commits_does_not_fill_the_ledger(done: Bench) -> None:
+    """Asked every day for years, the node remembers the questions of the last weeks; a late report still counts."""
+    for _ in range(40):
+        retaining(done, HELD).look()
+        *_, (transaction, _, failed) = done.peer.reports
+        done.peer.reports.clear()
+        done.clock.move(1.1 * DAY)
+    with done.ledger._database.reading() as connection:
+        for table in ("source_commitments", "source_commitment_instances"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() == 28
+    assert done.line.confirm(transaction, tuple(failed), {})
+    look(done, HELD)
+    assert keys(done) == []
+
+
 def test_a_young_source_stays_though_it_is_held(done: Bench) -> None:
     """Age is asked for as well."""
     pacs_gets(done)
