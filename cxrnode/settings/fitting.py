@@ -18,7 +18,7 @@ from cxrnode.domain.access import (
 from cxrnode.domain.delivery import CommitmentPolicy
 from cxrnode.domain.retention import unfit_rules
 from cxrnode.domain.routing import SENDER
-from cxrnode.settings.sections import DestinationSettings, RuleSettings
+from cxrnode.settings.sections import DestinationSettings, ListenerSettings, RuleSettings
 
 if TYPE_CHECKING:
     from cxrnode.settings import Settings
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 def problems(settings: Settings) -> list[str]:
     """Give every problem of the whole tree."""
-    return [*_twice(settings.destinations), *_strangers(settings), *_unsafe(settings), *_unfit(settings)]
+    return [
+        *_twice(settings.destinations),
+        *_strangers(settings),
+        *_unsafe(settings),
+        *_unfit(settings),
+        *_never_taken(settings.listener),
+    ]
 
 
 def _twice(destinations: tuple[DestinationSettings, ...]) -> list[str]:
@@ -64,6 +70,14 @@ def _unfit(settings: Settings) -> Iterator[str]:
     committing = [one.name for one in settings.destinations if one.commitment is not CommitmentPolicy.NONE]
     floor = settings.listener.free_space_floor_mb * 1_000_000
     return unfit_rules(settings.retention.rules(), floor_bytes=floor, committing=committing)
+
+
+def _never_taken(listener: ListenerSettings) -> Iterator[str]:
+    if listener.in_flight_mb < listener.largest_object_mb:
+        yield (
+            f"listener.in_flight_mb = {listener.in_flight_mb} is less than listener.largest_object_mb = "
+            f"{listener.largest_object_mb}: the largest objects would be refused for ever; raise the first"
+        )
 
 
 def _not_enabled(settings: Settings, rule: RuleSettings) -> list[str]:

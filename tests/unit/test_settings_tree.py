@@ -199,3 +199,12 @@ def test_settings_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tree is frozen."""
     with pytest.raises(ValidationError):
         load().node.port = 1  # type: ignore[misc]
+
+
+def test_object_of_an_allowed_size_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that would refuse its own largest objects for ever does not start, and says which two settings it is."""
+    monkeypatch.setenv("CXRNODE_LISTENER__LARGEST_OBJECT_MB", "3000")
+    with pytest.raises(SettingsInvalid, match=r"in_flight_mb = 2048 is less than listener\.largest_object_mb = 3000"):
+        load()
+    monkeypatch.setenv("CXRNODE_LISTENER__IN_FLIGHT_MB", "3000")
+    load()
