@@ -36,7 +36,7 @@ from cxrnode.dimse.wire import Wire, peer_address, tune
 
 _LOOK_AROUND_SECONDS = 0.2
 
-_ABORTED = "aborted by the peer"
+ABORTED = "aborted by the peer"
 _BROKE_REASON = 5
 """Provider reason of pynetdicom's A-P-ABORT where the peer sent what does not belong there (state machine, AA-8)."""
 
@@ -259,7 +259,7 @@ def _establish(event: Event, *, house: House) -> None:
 def _note_end(event: Any) -> None:
     primitive = event.primitive
     if isinstance(primitive, A_ABORT):
-        visit_of(event.assoc).blame(_ABORTED)
+        visit_of(event.assoc).blame(ABORTED)
     elif isinstance(primitive, A_P_ABORT):
         visit_of(event.assoc).blame(BROKE if primitive.provider_reason == _BROKE_REASON else LOST)
 

@@ -16,13 +16,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cxrnode.dimse.contexts import MAXIMUM_PDU
+from cxrnode.dimse.wire import read
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
-
-_LONGEST_PDU = 8 * MAXIMUM_PDU
-"""Bytes; as generous as the listener is."""
 
 
 def hold_to_answers(association: Association) -> None:
@@ -31,7 +28,7 @@ def hold_to_answers(association: Association) -> None:
     provider: Any = association.dimse
     provider.send_msg, provider.get_msg = exchange.send, exchange.take
     wrapped: Any = association.dul.socket
-    wrapped.recv = partial(_read, wrapped)
+    wrapped.recv = partial(read, wrapped)
     association.run = partial(_run, association.run, association)  # type: ignore[method-assign]
 
 
@@ -60,22 +57,6 @@ class _Exchange:
     def _is_awaited(self, message: Any) -> bool:
         asked = self._asked
         return type(message) is type(asked) and message.MessageIDBeingRespondedTo == asked.MessageID
-
-
-def _read(wrapped: Any, count: int) -> bytearray:
-    """Read so many bytes, fewer where the connection ends. pynetdicom's own takes whatever length a peer claims."""
-    if count > _LONGEST_PDU:
-        raise OSError("a PDU longer than was negotiated")
-    data = bytearray(count)
-    view, filled = memoryview(data), 0
-    while wrapped.socket is not None and filled < count:
-        got = wrapped.socket.recv_into(view[filled:])
-        if not got:
-            break
-        filled += got
-    view.release()
-    del data[filled:]
-    return data
 
 
 def _run(run: Callable[[], None], association: Association) -> None:

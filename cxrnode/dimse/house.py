@@ -22,7 +22,7 @@ LEAVE_SECONDS = 2.0
 """How long a peer that was aborted or released may take to close its side before its socket is closed under it."""
 
 LOST, RELEASED = "the connection was lost", "released"
-_NO_REQUEST = "what came was no association request"
+NO_REQUEST = "what came was no association request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class House:
         if visit.why == TLS_PEER:
             self.insecure(visit.address, visit.why)
         elif not association.is_rejected:
-            self.spooling.turned_away(visit.address, visit.why or _NO_REQUEST, visit.error)
+            self.spooling.turned_away(visit.address, visit.why or NO_REQUEST, visit.error)
 
     def left_unheard(self, visit: Visit) -> None:
         """End a visit that said nothing. One that went by itself is a health check, as load balancers make: no news."""

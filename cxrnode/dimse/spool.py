@@ -57,6 +57,7 @@ _LOOK_AGAIN_BYTES = 64_000_000
 """After so many bytes of one object it is looked again whether the disk has room for more."""
 
 BROKE = "the peer broke the protocol"
+UNFORESEEN = "nobody foresaw this"
 NO_CONTEXT = "the peer used a presentation context that was not accepted"
 TOO_LONG = "a message that is no object was longer than any may be"
 
@@ -119,7 +120,7 @@ class Part:
             self.let_go(refused)
         except Exception as error:  # noqa: BLE001 - the edge: the sender gets an answer whatever comes
             telemetry.unexpected("admit", error)
-            self.let_go(Refused("nobody foresaw this", status=status.CANNOT_UNDERSTAND, operation="C-STORE"))
+            self.let_go(Refused(UNFORESEEN, status=status.CANNOT_UNDERSTAND, operation="C-STORE"))
 
     def flush(self) -> None:
         """Hand the bytes to the system."""
@@ -167,8 +168,10 @@ class Part:
 
 def _refusal(error: OSError) -> Refused:
     if error.errno in _FULL:
-        return OutOfSpace("the disk is full", operation="C-STORE")
-    return Refused(f"the disk failed with errno {error.errno}", status=status.OUT_OF_RESOURCES, operation="C-STORE")
+        hint = "see 'The disk is full' in docs/operations.md"
+        return OutOfSpace("the disk is full", operation="C-STORE", hint=hint)
+    happened, hint = f"the disk failed with errno {error.errno}", "see 'The disk fails' in docs/operations.md"
+    return Refused(happened, status=status.OUT_OF_RESOURCES, operation="C-STORE", hint=hint)
 
 
 class SpoolingProvider(DIMSEServiceProvider):

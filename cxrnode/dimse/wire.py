@@ -72,33 +72,42 @@ class Wire(AssociationSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read so many bytes, fewer where the connection ends. OSError for more than a PDU may have."""
-        if nr_bytes > (_LONGEST_REQUEST if self._progress.bytes <= _HEAD else _LONGEST_PDU):
-            raise OSError("a PDU longer than was negotiated")
+        if nr_bytes > _LONGEST_REQUEST and self._progress.bytes <= _HEAD:
+            raise OSError("an association request longer than any")
         first = not self._progress.bytes
-        data = self._read(nr_bytes)
+        self._progress.begin(self._clock())
+        data = read(self, nr_bytes, came=self._note)
         if first:
             self._check_start(data)
         return data
 
-    def _read(self, nr_bytes: int) -> bytearray:
-        self._progress.begin(self._clock())
-        data = bytearray(nr_bytes)
-        view, filled = memoryview(data), 0
-        while self.socket is not None and filled < nr_bytes:
-            got = self.socket.recv_into(view[filled:])
-            if not got:
-                break
-            filled += got
-            self._progress.bytes, self._progress.heard = self._progress.bytes + got, self._clock()
-        view.release()
-        del data[filled:]
-        return data
+    def _note(self, count: int) -> None:
+        self._progress.bytes, self._progress.heard = self._progress.bytes + count, self._clock()
 
     def _doze(self) -> None:
         connection = self.socket
         if connection is not None and not getattr(connection, "pending", int)():  # an SSLSocket's bytes, read already
             with contextlib.suppress(OSError, ValueError):  # closed under us: `ready` says so
                 select.select([connection], [], [], DROWSY_SECONDS)
+
+
+def read(wrapped: AssociationSocket, count: int, came: Callable[[int], None] | None = None) -> bytearray:
+    """Read so many bytes, fewer where the connection ends; `came` is told how many each time. OSError for more than a
+    PDU may have: pynetdicom takes whatever length a peer claims."""
+    if count > _LONGEST_PDU:
+        raise OSError("a PDU longer than was negotiated")
+    data = bytearray(count)
+    view, filled = memoryview(data), 0
+    while wrapped.socket is not None and filled < count:
+        got = wrapped.socket.recv_into(view[filled:])
+        if not got:
+            break
+        filled += got
+        if came is not None:
+            came(got)
+    view.release()
+    del data[filled:]
+    return data
 
 
 def tune(connection: socket.socket, idle_seconds: float) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from cxrnode.dimse import acceptor, admission, house, listener, server, spool
 from cxrnode.dimse.refusals import Refusals
 from cxrnode.telemetry import Event
 
@@ -98,3 +101,19 @@ def test_what_is_not_told_yet_is_told_when_the_door_closes(hands, told):
     assert len(told()) == 1
     refusals.flush(everything=True)
     assert told()[-1]["count"] == 1
+
+
+REASONS = (
+    *listener.REJECTED.values(),
+    *(listener.ANOTHER_S_TITLE, listener.UNCHECKED),
+    *(admission.TOO_MANY, admission.TOO_MANY_OF_ONE, admission.TOO_MANY_WAITING, admission.TOO_MANY_CONNECTIONS),
+    *(admission.MADE_ROOM, house.LOST, house.NO_REQUEST, acceptor.ABORTED, server.STOPPING),
+    *(spool.BROKE, spool.NO_CONTEXT, spool.TOO_LONG, spool.UNFORESEEN),
+)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_where_the_administrator_looks_it_up(reason):
+    """The page that every refusal refers to names what it was."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert reason.removeprefix("the peer ").partition(" (")[0] in page
