@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,14 +39,11 @@ def serve() -> None:
     if seen:
         telemetry.tell(telemetry.Event.FOLDER_OPEN, logging.WARNING, reason=seen, hint=discretion.HINT)
     node = Node(in_force)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        node.engine.stopped.set()
-
+    stop = apart(node.engine.stopped.set)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     # `systemctl reload`: new certificates.
-    signal.signal(signal.SIGHUP, lambda number, frame: node.reload())
+    signal.signal(signal.SIGHUP, apart(node.reload))
     node.start()
     try:
         node.wait()
@@ -52,6 +51,22 @@ def serve() -> None:
         ended = node.stop()
         if not ended:
             _leave(sys.exception())
+
+
+def apart(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    """Give a signal's handler that has `act` done in a thread of its own.
+
+    A handler interrupts any line of the main thread, also one that holds the lock that `act` waits for (that of an
+    Event is not reentrant): the node would never stop. Putting into a SimpleQueue is reentrant.
+    """
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def answer() -> None:
+        while asked.get():
+            act()
+
+    threading.Thread(target=answer, name="signals", daemon=True).start()
+    return lambda number, frame: asked.put(number)
 
 
 def _leave(error: BaseException | None) -> None:
