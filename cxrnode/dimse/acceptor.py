@@ -35,8 +35,11 @@ from cxrnode.dimse.spool import BROKE, SpoolingProvider
 from cxrnode.dimse.wire import Wire, peer_address, tune
 
 _LOOK_AROUND_SECONDS = 0.2
+_STOP_SECONDS = 5.0
+"""For the accepting thread, whose turns take no time unless the disk of the log or the audit trail hangs."""
 
 ABORTED = "aborted by the peer"
+NOT_ACCEPTED = "the system gave no connection"
 _BROKE_REASON = 5
 """Provider reason of pynetdicom's A-P-ABORT where the peer sent what does not belong there (state machine, AA-8)."""
 
@@ -126,7 +129,7 @@ class Acceptor(ThreadedAssociationServer):
     def shutdown(self) -> None:
         """Accept no more. Not pynetdicom's: that one takes the server off a list which only AE.start_server fills."""
         self._stopping.set()
-        self._stopped.wait()
+        self._stopped.wait(_STOP_SECONDS)
         for connection, visit in tuple(self.arrived.items()):
             self._end(connection, visit)
         self._selector.close()
@@ -156,7 +159,7 @@ class Acceptor(ThreadedAssociationServer):
             return
         except OSError as error:
             # Most likely no handle is left for it; it stays in the queue, and asking again at once would be all we do.
-            telemetry.unexpected("accept", error)
+            self.house.spooling.turned_away("unknown", NOT_ACCEPTED, f"{type(error).__name__} {error.errno}")
             self._stopping.wait(_LOOK_AROUND_SECONDS)
             return
         try:

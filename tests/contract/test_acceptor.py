@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import threading
@@ -46,6 +47,25 @@ def test_error_while_a_connection_is_accepted_closes_the_door_to_nobody_else(
     [told] = _told(caplog, "unexpected")
     assert (told["operation"], told["error"]) == ("accept", "OSError")
     assert "SENTINEL" not in caplog.text
+
+
+def test_door_without_handles_is_told_once_and_lets_in_who_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No handle is left for a while: that is one line, not one a try, and who waits in the queue is served then."""
+    accept, tries = acceptor.Acceptor.get_request, iter(range(4))
+
+    def get_request(server: Any) -> Any:
+        for _ in tries:
+            raise OSError(errno.EMFILE, "SENTINEL")
+        return accept(server)
+
+    monkeypatch.setattr(acceptor.Acceptor, "get_request", get_request)
+    with open_door(tmp_path / "node") as door, Stranger(door.port) as stranger:
+        assert stranger.associate() == ACCEPTED
+        told = _told(caplog, "association_refused")
+    assert [(each["reason"], each["error"]) for each in told] == [("the system gave no connection", "OSError 24")]
+    assert next(tries, None) is None
 
 
 def test_check_that_fails_lets_nobody_in(

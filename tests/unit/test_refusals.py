@@ -107,7 +107,7 @@ REASONS = (
     *listener.REJECTED.values(),
     *(listener.ANOTHER_S_TITLE, listener.UNCHECKED),
     *(admission.TOO_MANY, admission.TOO_MANY_OF_ONE, admission.TOO_MANY_WAITING, admission.TOO_MANY_CONNECTIONS),
-    *(admission.MADE_ROOM, house.LOST, house.NO_REQUEST, acceptor.ABORTED, server.STOPPING),
+    *(admission.MADE_ROOM, house.LOST, house.NO_REQUEST, acceptor.ABORTED, acceptor.NOT_ACCEPTED, server.STOPPING),
     *(spool.BROKE, spool.NO_CONTEXT, spool.TOO_LONG, spool.UNFORESEEN),
 )
 
