@@ -86,10 +86,10 @@ class SpoolArchive:
         return free_bytes(self.root)
 
     def size_of(self, key: str) -> int:
-        """Give how many bytes lie under a key, 0 where there are none."""
+        """Give how many bytes lie under a key, 0 where there are none that the disk gives."""
         try:
             return self.path(key).stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def remove(self, key: str) -> None:

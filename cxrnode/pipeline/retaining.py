@@ -17,7 +17,7 @@ from operator import attrgetter
 from cxrnode.domain.delivery import Destination
 from cxrnode.domain.identity import derived_uid, is_uid
 from cxrnode.domain.retention import Holding, Rules, Stand, What, Why
-from cxrnode.errors import CxrnodeError
+from cxrnode.errors import CxrnodeError, Retryable
 from cxrnode.ports import Clock
 from cxrnode.ports.retention import Inventory, Keeper, Spool
 from cxrnode.telemetry import Event, tell
@@ -132,19 +132,24 @@ class Retaining:
         return len(about)
 
     def sweep(self) -> Tally:
-        """Remove what may go and is over its age, and, where room is short, the oldest that may go; give how much."""
+        """Remove what may go and is over its age, and, where room is short, the oldest that may go; give how much.
+
+        Raises at its end what the disk said of a file that it did not let go; that one is tried again with each sweep.
+        """
         with self._spool.alone() as alone:
             if not alone:
                 return Tally()
-            self._remove_marked()
-            swept = Tally()
+            swept, stuck = Tally(), dict[str, Retryable]()
+            self._remove_marked(stuck)
             for what in What:
-                self._sweep_all((one for one in self._over(what)), swept)
+                self._sweep_all((one for one in self._over(what)), swept, stuck)
             if self._is_short():
-                self._sweep_all(self._oldest_first(), swept, until=lambda: not self._is_short())
+                self._sweep_all(self._oldest_first(), swept, stuck, until=lambda: not self._is_short())
             if swept.count or self._is_short():
                 level, reason = (logging.WARNING, "still short of room") if self._is_short() else (logging.INFO, "")
                 tell(Event.SPOOL_RELIEVED, level, count=swept.count, bytes=swept.bytes, reason=reason)
+            for trouble in stuck.values():
+                raise trouble
             return swept
 
     def _over(self, what: What) -> Iterator[Holding]:
@@ -168,7 +173,14 @@ class Retaining:
         found = self._inventory.holdings(what, before=before, uncommitted=uncommitted)
         return takewhile(lambda _: not self._stopping(), found)
 
-    def _sweep_all(self, going: Iterable[Holding], swept: Tally, *, until: Callable[[], bool] = lambda: False) -> None:
+    def _sweep_all(
+        self,
+        going: Iterable[Holding],
+        swept: Tally,
+        stuck: dict[str, Retryable],
+        *,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
         going = iter(going)
         while not until() and (page := list(islice(going, _AT_ONCE))):
             sizes = {one.key: self._spool.size_of(one.key) for one in page}
@@ -177,11 +189,21 @@ class Retaining:
                 marked = self._inventory.mark_swept(what, rows, self._clock.now(), uncommitted=self._rules.uncommitted)
                 swept.count += len(marked)
                 swept.bytes += sum(sizes[key] for key in marked)
-            self._remove_marked()
+            self._remove_marked(stuck)
 
-    def _remove_marked(self) -> None:
-        """Remove what is marked, also by a sweep that was killed; each page is on disk before it is forgotten."""
-        while keys := self._inventory.remove_marked(self._spool.remove):
+    def _remove_marked(self, stuck: dict[str, Retryable]) -> None:
+        """Remove what is marked, also by a sweep that was killed; each page is on disk before it is forgotten.
+
+        `stuck` gets what cannot be removed, which stays marked.
+        """
+
+        def remove(key: str) -> None:
+            try:
+                self._spool.remove(key)
+            except Retryable as error:
+                stuck[key] = error
+
+        while keys := [key for key in self._inventory.remove_marked(remove) if key not in stuck]:
             self._spool.sync(keys)
             self._inventory.removed(keys)
 

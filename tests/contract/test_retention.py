@@ -391,6 +391,31 @@ def test_what_a_sweep_removes_while_it_comes_again_is_sent_once_more(done: Bench
     assert [one.swept for one in inventory.instances()] == [False]
 
 
+def test_a_file_that_the_disk_does_not_let_go_holds_up_no_other(make: Callable[..., Bench]) -> None:
+    """It is told, stays marked, and is tried again with each sweep."""
+    bench = make()
+    for seed in range(3):
+        bench.take(replace(FILM, seed=seed))
+    bench.work(2)
+    bench.clock.move(11 * DAY)
+    stuck, *_ = (one.key for one in bench.ledger.inventory.instances())
+    remove = bench.archive.remove
+
+    def failing(key: str) -> None:
+        if key == stuck:
+            raise Retryable("the disk failed (EIO)")
+        remove(key)
+
+    bench.archive.remove = failing  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(Retryable, match="EIO"):
+            retaining(bench, OWN_WORD).sweep()
+        assert keys(bench) == [Path(stuck).name]
+    del bench.archive.remove
+    retaining(bench, OWN_WORD).sweep()
+    assert keys(bench) == []
+
+
 def test_one_sweep_at_a_time(done: Bench) -> None:
     """A backup, or another sweep, in whichever process, keeps a sweep out, and it does nothing."""
     done.clock.move(11 * DAY)
