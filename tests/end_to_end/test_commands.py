@@ -221,7 +221,7 @@ def test_check_says_what_is_well(shell: Shell) -> None:
         _with_destination(shell, pacs)
         results = shell.json("check")
     assert {one["check"] for one in results} == {
-        *("settings", "ledger", "disk", "models", "destination pacs"),
+        *("settings", "ledger", "disk", "state folder", "models", "destination pacs"),
         *(f"model {one['name']}" for one in shell.json("models", "list") if one["enabled"]),
     }
     assert all(one["ok"] for one in results)
