@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cxrnode import node
+from cxrnode.node import parts
 from cxrnode.replay import Replay, Summary
 from cxrnode.settings import Settings, load
 from tests.fakes.predictor import FakePredictor
@@ -18,7 +18,7 @@ from tests.fakes.predictor import FakePredictor
 def pretend(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
     """Let every engine made from now on ask this predictor instead of a child process."""
     predictor = FakePredictor()
-    monkeypatch.setattr(node, "_predictor", lambda settings: predictor)
+    monkeypatch.setattr(parts, "predictor_of", lambda settings: predictor)
     return predictor
 
 
