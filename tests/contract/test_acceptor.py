@@ -91,7 +91,7 @@ def test_association_whose_thread_fails_leaves_no_thread(
         with Stranger(door.port) as stranger:
             stranger.associate()
             door.wait_for(lambda: door.ended)
-            wait_for(lambda: threading.active_count() == before, SOON)
+            wait_for(lambda: threading.active_count() <= before, SOON)
     [told] = _told(caplog, "association_ended")
     assert told["reason"].startswith("the peer broke the protocol (ZeroDivisionError at ")
 
