@@ -93,6 +93,8 @@ def sweep(
         if dry_run or (survey.going.count and not yes and not typer.confirm(_question(survey.going))):
             return
         swept = retaining.sweep()
+    if swept is None:
+        raise NeedsOperator(_BUSY, operation="sweep the spool")
     with audited() as trail:
         trail.commanded(f"spool sweep, {swept.count} files deleted")
     if json:

@@ -131,14 +131,15 @@ class Retaining:
             return None
         return len(about)
 
-    def sweep(self) -> Tally:
+    def sweep(self) -> Tally | None:
         """Remove what may go and is over its age, and, where room is short, the oldest that may go; give how much.
 
+        None, and nothing done, where another sweep or a backup runs.
         Raises at its end what the disk said of a file that it did not let go; that one is tried again with each sweep.
         """
         with self._spool.alone() as alone:
             if not alone:
-                return Tally()
+                return None
             swept, stuck = Tally(), dict[str, Retryable]()
             self._remove_marked(stuck)
             for what in What:
