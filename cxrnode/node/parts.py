@@ -1,6 +1,7 @@
 """The adapters of a node, each made from the settings.
 
-Hides which setting goes where. Promises that nothing is started by asking for a part, and nothing made but the spool's folders.
+Hides which setting goes where. Promises that nothing is started by asking for a part, and nothing made but the spool's
+folders.
 """
 
 from __future__ import annotations
