@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -114,7 +114,8 @@ class Engine:
 
     def _release(self) -> None:
         if self._on_gpu:
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # a GPU that is beyond use: the next way finds that out, and says so
+                torch.cuda.empty_cache()
 
     def _check_device(self) -> None:
         if self._on_gpu and not _answers(self.device):

@@ -72,6 +72,14 @@ def test_a_batch_that_does_not_fit_is_made_smaller_and_called_by_its_size(
     assert len(fed) == -(-len(pictures) // batch)
 
 
+def test_a_gpu_that_does_not_even_give_its_memory_back_ends_no_batch(
+    pictures: list[Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with it is found out by the next way to run the model, which knows what to do."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: (_ for _ in ()).throw(RuntimeError("CUDA error")))
+    assert ways(on_gpu(2).run(pictures)) == {GPU.removesuffix("8") + "2"}
+
+
 def test_a_gpu_without_room_for_one_leaves_it_to_the_cpu(pictures: list[Prepared]) -> None:
     """One picture at a time, as the CPU always does, and under the CPU's name."""
     cpu = Scripted()
