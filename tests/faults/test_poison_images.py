@@ -201,7 +201,7 @@ def test_poison_images_hold_up_nobody_and_end_as_recorded_reasons(
     films, poison = poison_load(tmp_path, studies, 9 if long else 2)
     (tmp_path / "poison.json").write_text(json.dumps(poison))
     monkeypatch.setenv("POISON", str(tmp_path / "poison.json"))
-    settings = {"INFERENCE__IMAGE_SECONDS": "5", "INFERENCE__STALL_SECONDS": "20"}
+    settings = {"INFERENCE__IMAGE_SECONDS": "8", "INFERENCE__STALL_SECONDS": "20"}
     began = time.monotonic()
     with start_pacs() as pacs, serving(tmp_path / "node", pacs, before=POISONED, **settings) as node:
         sent_and_done(node, films, studies)
