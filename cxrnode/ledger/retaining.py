@@ -88,7 +88,7 @@ def _why(what: What, uncommitted: bool) -> sa.ColumnElement[str]:
 
 
 def _why_source(uncommitted: bool) -> list[tuple[sa.ColumnElement[bool], str]]:
-    """Cases, the first of which holds. A promise to keep a UID says nothing of other pixels that came under it."""
+    """Cases, the first of which holds. Where other pixels came under a UID, nobody knows which a promise is about."""
     study = instances.c.study_uid
     unsettled = instances.c.standing.in_([Standing.CONFLICT, Standing.RECODED])
     cases = [
@@ -97,7 +97,7 @@ def _why_source(uncommitted: bool) -> list[tuple[sa.ColumnElement[bool], str]]:
         (unsettled, Why.UNDECIDED),
         (_is_undelivered(study), Why.UNDELIVERED),
     ]
-    held = instances.c.held_at.is_not(None) & (instances.c.standing != Standing.SETTLED)
+    held = instances.c.held_at.is_not(None) & ~_has_other_pixels(instances.c.sop_instance_uid)
     return [*cases, *([] if uncommitted else [(~held, Why.NOT_HELD)])]
 
 
@@ -120,6 +120,12 @@ def _is_open(study: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
 def _has_job_left(study: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     left = (JobState.SCHEDULED, JobState.IN_PROGRESS, JobState.PARKED)
     return sa.exists().where(jobs.c.study_uid == study, jobs.c.state.in_(left))
+
+
+def _has_other_pixels(uid: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    other = instances.alias()
+    conflicts = other.c.standing.in_([Standing.CONFLICT, Standing.SETTLED])
+    return sa.exists().where(other.c.sop_instance_uid == uid, conflicts)
 
 
 def _is_undelivered(study: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:

@@ -123,6 +123,24 @@ def test_an_archive_that_never_commits_does_not_fill_the_ledger(done: Bench) -> 
     assert keys(done) == []
 
 
+def test_a_promise_to_keep_a_uid_is_none_for_two_contents(make: Callable[..., Bench]) -> None:
+    """The archive may hold either: both stay, also when a person has looked, until the operator says otherwise."""
+    bench = make()
+    for seed in range(2):
+        bench.take(replace(FRONTAL, identity="same", seed=seed))
+        bench.work(2)
+    (parked,) = (job for job in bench.jobs() if job.state == JobState.PARKED)
+    bench.ledger.requeue_job(parked.job, bench.clock.now())
+    bench.work(2)
+    pacs_gets(bench)
+    look(bench, HELD, days=11)
+    look(bench, HELD, days=2)
+    assert len(keys(bench)) == 2
+    assert stands(bench, HELD)[f"source {Why.NOT_HELD}"] == 2
+    look(bench, OWN_WORD)
+    assert keys(bench) == []
+
+
 def test_a_young_source_stays_though_it_is_held(done: Bench) -> None:
     """Age is asked for as well."""
     pacs_gets(done)
