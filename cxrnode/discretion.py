@@ -22,6 +22,7 @@ from cxrnode.errors import Fatal, NeedsOperator
 HINT = "see 'The state folder is open to others' in docs/operations.md"
 _USE_HINT = "see 'The state folder cannot be used' in docs/operations.md"
 _NO_MAPPINGS = "0"
+_SALT_BYTES = 32
 
 
 def keep_to_itself() -> None:
@@ -94,7 +95,7 @@ def _folder_errors(folder: Path) -> Iterator[None]:
 def salt_in(folder: Path) -> bytes:
     """Give the salt that is kept in a folder, drawn the first time: what a log calls a study it calls so for ever.
 
-    Fatal where the folder cannot be used.
+    Fatal where the folder cannot be used, or what is kept is damaged.
     """
     with _folder_errors(folder):
         return _salt_in(folder)
@@ -106,10 +107,15 @@ def _salt_in(folder: Path) -> bytes:
     if not kept.is_file():
         drawn = folder / f"log-salt.{os.getpid()}"
         with os.fdopen(os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
+            file.write(secrets.token_bytes(_SALT_BYTES))
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was faster, and its salt is the one
             kept.hardlink_to(drawn)
         drawn.unlink()
-    return kept.read_bytes()
+    salt = kept.read_bytes()
+    if len(salt) < _SALT_BYTES:
+        # With an empty one the log would write the UIDs as they are.
+        hint = "put the backup's in its place, or remove it: the log then calls each study by another hash"
+        raise Fatal("the salt of the log's hashes is damaged", operation="use", subject=str(kept), hint=hint)
+    return salt

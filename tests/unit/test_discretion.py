@@ -112,3 +112,10 @@ def test_the_salt_of_the_log_is_drawn_once_and_kept_for_the_user_alone(tmp_path:
     assert discretion.salt_in(tmp_path / "one") == salt != discretion.salt_in(tmp_path / "two")
     (kept,) = (tmp_path / "one").iterdir()
     assert len(salt) == 32 and kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_salt_that_is_damaged_stops_the_start(tmp_path: Path) -> None:
+    """Without a salt the log would write the UIDs as they are, and nobody would notice."""
+    (tmp_path / "log-salt").write_bytes(b"")
+    with pytest.raises(Fatal, match="is damaged"):
+        discretion.salt_in(tmp_path)
