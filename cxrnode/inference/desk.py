@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cxrnode.domain.finding import Failure
+from cxrnode.domain.finding import Failure, ImagePrediction
 from cxrnode.inference import protocol
 from cxrnode.inference.image_pass import (
     Prepared,
@@ -92,7 +92,7 @@ class Desk:
         self, call: Frame, index: int, prepared: Prepared, outputs: Mapping[str, Said | Failure], engine: Engine
     ) -> None:
         with self._stage(call.body["call"], [index]):
-            body, blobs = protocol.encode_answer(finish_image(prepared, outputs, engine.models))
+            body, blobs = _finished(prepared, outputs, engine)
         self._pipe.send(protocol.ANSWER, {**body, "call": call.body["call"], "index": index}, blobs)
 
     def _compared(self, call: Frame) -> None:
@@ -104,3 +104,13 @@ class Desk:
             failure = failure_of(error)
             body["code"], body["transient"] = failure.code, failure.transient
         self._pipe.send(protocol.COMPARED, body)
+
+
+def _finished(
+    prepared: Prepared, outputs: Mapping[str, Said | Failure], engine: Engine
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Give an image's answer as it goes over the pipe; where even that fails, that it did."""
+    try:
+        return protocol.encode_answer(finish_image(prepared, outputs, engine.models))
+    except Exception as error:  # noqa: BLE001 - the edge: one image's answer must not end the process, and with it the others'
+        return protocol.encode_answer(ImagePrediction(failure=failure_of(error)))
