@@ -76,8 +76,9 @@ class Node:
         tell(Event.NODE_STARTED, version=__version__, incarnation=incarnation, aet=aet)
 
     def _association_ended(self, association: str) -> None:
-        self.engine.audit.association_ended(association)
+        # The line first: until it knows, the study does not close.
         self.engine.line.association_ended(association)
+        self.engine.audit.association_ended(association)
 
     def reload(self) -> None:
         """Take up the certificates anew; associations go on. May be called from a signal's handler."""
