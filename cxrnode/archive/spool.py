@@ -161,9 +161,14 @@ class _Kept(Collection[str]):
         self._root, self._room = root, room
 
     def __iter__(self) -> Iterator[str]:
-        for folder, _, names in os.walk(self._root / self._room):
+        """Give the keys in every folder that can be read; Retryable at the end where one cannot."""
+        unread: list[OSError] = []
+        for folder, _, names in os.walk(self._root / self._room, onerror=unread.append):
             relative = Path(folder).relative_to(self._root)
             yield from (f"{relative}/{name}" for name in names if name.endswith(SUFFIX))
+        with disk_errors("walk over the spool", self._room):
+            for error in unread:
+                raise error
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -6,6 +6,7 @@ what is just being received is left to whoever receives it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from threading import Condition
@@ -13,7 +14,7 @@ from threading import Condition
 from cxrnode.domain.identity import InstanceUID
 from cxrnode.domain.selection import is_candidate
 from cxrnode.domain.study import Arrival, Description, Recorded
-from cxrnode.errors import Fatal
+from cxrnode.errors import Fatal, Retryable
 from cxrnode.ports import Archive, Clock, Ledger, Reader
 from cxrnode.telemetry import Event, tell, unexpected
 
@@ -82,12 +83,20 @@ class Adopting:
             return 0
         if self._walk is None:
             self._walk, self._failed = iter(self._archive.finished()), False
-        page = list(islice(self._walk, PAGE))
+        page = list(self._page(self._walk))
         for key in self._without_row(page):
             self._try(key)
         if not page:
             self._walk, self._done = None, not self._failed
         return len(page)
+
+    def _page(self, walk: Iterator[str]) -> Iterator[str]:
+        try:
+            yield from islice(walk, PAGE)
+        except Retryable as error:  # a folder that cannot be read, said when those that can be are walked over
+            self._failed = True
+            words = {"error": type(error).__name__, "reason": error.happened, "hint": error.hint}
+            tell(Event.BELL_FAILED, logging.ERROR, operation="adopt", **words)
 
     def _without_row(self, page: list[str]) -> list[str]:
         unknown = self._ledger.unknown_keys(page)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cxrnode.domain.study import Arrival, Recorded
+from cxrnode.errors import Retryable
 from cxrnode.ledger import SqliteLedger
 from cxrnode.phantom import write
 from cxrnode.pipeline import adopting
@@ -113,6 +116,35 @@ def test_what_is_just_being_received_is_left_to_whoever_receives_it(tmp_path: Pa
     bench.line.close_due()
     (member,) = bench.ledger.claim_jobs(bench.clock.now(), limit=1, lease_seconds=60)[0].members
     assert (member.sender.association, member.priority) == ("a", 1)
+
+
+def test_a_folder_that_cannot_be_read_is_walked_over_again_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, the others are adopted at once, and it is when it can be read."""
+    bench = Bench(tmp_path)
+    for seed in range(3):
+        path = bench.archive.incoming / "film.part"
+        write(replace(FILM, seed=seed), path)
+        bench.archive.keep_source(path, HeaderReader().describe(_arrival(path)))
+    shut = bench.archive.path(next(iter(bench.archive.finished()))).parent
+    scandir = os.scandir
+
+    def failing(folder: str) -> object:
+        if Path(folder) == shut:
+            raise OSError(errno.EIO, "Input/output error")
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", failing)
+        assert [bench.line.adopt() for _ in range(2)] == [2, 0]
+        with pytest.raises(Retryable, match="EIO"):
+            list(bench.archive.finished())
+    assert bench.ledger.counts().instances == 2
+    (told,) = [record for record in caplog.records if record.msg == "bell_failed"]
+    assert "EIO" in told.fields["reason"]  # type: ignore[attr-defined]
+    assert [bench.line.adopt() for _ in range(3)] == [3, 0, 0]
+    assert bench.ledger.counts().instances == 3
 
 
 def test_a_file_that_cannot_be_adopted_does_not_hold_up_the_others(
