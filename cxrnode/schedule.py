@@ -18,6 +18,8 @@ from cxrnode.telemetry import Event, tell, unexpected
 
 _FAILED_SECONDS = 1.0
 """How soon a bell whose verb failed rings again, at the soonest."""
+_TELL_AGAIN_SECONDS = 60.0
+"""How soon it is told that it failed again for the same reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Bells:
         self._on_fatal = on_fatal
         self._hushed = threading.Event()
         self._ringing: set[str] = set()
+        self._told: dict[str, tuple[tuple[str, str], float]] = {}
         self._threads = [
             threading.Thread(target=self._keep_ringing, args=(bell,), name=bell.name, daemon=True) for bell in bells
         ]
@@ -92,16 +95,22 @@ class Bells:
         except Fatal as error:
             self._on_fatal(error)
         except CxrnodeError as error:
-            # What is foreseen, and is nobody's job or delivery to fail: the ledger is held, or its disk is full.
-            words = {
-                "operation": bell.name,
-                "error": type(error).__name__,
-                "reason": error.happened,
-                "hint": error.hint,
-            }
-            tell(Event.BELL_FAILED, logging.ERROR, **words)
+            self._tell_failed(bell, error)
         except Exception as error:  # noqa: BLE001 - a bell's edge: this ring is over, the next one finds the ledger as it is
             unexpected(bell.name, error)
         else:
+            self._told.pop(bell.name, None)
             return True
         return False
+
+    def _tell_failed(self, bell: Bell, error: CxrnodeError) -> None:
+        """Tell what is foreseen, and is nobody's job or delivery to fail: the ledger is held, or its disk is full.
+
+        Once, and again every minute while it lasts: a night of it must not fill the disk with its log.
+        """
+        why, now = (type(error).__name__, error.happened), time.monotonic()
+        told = self._told.get(bell.name)
+        if told is not None and told[0] == why and now - told[1] < _TELL_AGAIN_SECONDS:
+            return
+        self._told[bell.name] = why, now
+        tell(Event.BELL_FAILED, logging.ERROR, operation=bell.name, error=why[0], reason=why[1], hint=error.hint)

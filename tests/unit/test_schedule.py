@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cxrnode.errors import Fatal, NeedsOperator
+from cxrnode import schedule
+from cxrnode.errors import Fatal, NeedsOperator, Retryable
 from cxrnode.schedule import Bell, Bells
 from tests.waiting import wait_for
 
@@ -114,6 +115,27 @@ def test_what_a_verb_raises_ends_that_ring_only(hang: Callable[..., list[Fatal]]
     fatal = hang(_bell("failing", verb))
     assert all(rung.acquire(timeout=SOON) for _ in range(3))
     assert fatal == []
+
+
+def test_what_fails_over_and_over_is_told_once(
+    hang: Callable[..., list[Fatal]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another reason is told, and so is the same one after it went well: a night of it does not fill the log."""
+    monkeypatch.setattr(schedule, "_FAILED_SECONDS", 0.02)
+    ends = iter(["held", "held", "held", "full", "full", "", "full", "full"])
+    done = threading.Event()
+
+    def verb() -> int:
+        end = next(ends, None)
+        if end is None:
+            done.set()
+        elif end:
+            raise Retryable(end)
+        return 0
+
+    hang(_bell("run", verb))
+    assert done.wait(SOON)
+    assert [record.fields["reason"] for record in caplog.records] == ["held", "full", "full"]  # type: ignore[attr-defined]
 
 
 def test_a_fatal_error_is_told(hang: Callable[..., list[Fatal]]) -> None:
