@@ -1,6 +1,7 @@
 """Close: fix a study's membership, decide on every image, and schedule its job, in one transaction.
 
-Hides selection and routing. Promises that an instance that comes in between keeps the study open.
+Hides selection and routing. Promises that an instance that comes in between keeps the study open, and that
+a study which nobody foresaw holds up no other.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from cxrnode.domain.reasons import REASONS
 from cxrnode.domain.routing import route
 from cxrnode.domain.selection import NotSuitable, select
 from cxrnode.domain.study import Instance, is_due
+from cxrnode.errors import CxrnodeError
 from cxrnode.pipeline.plan import Plan
 from cxrnode.ports import Clock, Ledger, Verdict
-from cxrnode.telemetry import Event, tell
+from cxrnode.telemetry import Event, tell, unexpected
 
 PAGE = 100
 """Studies that are read, and closed, at once."""
+_AGAIN = timedelta(minutes=1)
+"""How soon a study that could not be closed is tried again."""
 
 
 class Closing:
@@ -32,12 +36,13 @@ class Closing:
         self._ledger = ledger
         self._clock = clock
         self._still_sent = still_sent
+        self._failed: dict[StudyUID, datetime] = {}
 
     def close_due(self) -> int:
         """Close a page of the studies that are due; give how many, zero where none is left."""
         now = self._clock.now()
         for page in self._quiet(now):
-            closed = sum(self._close(study, now) for study, last in page if self._is_due(study, last, now))
+            closed = sum(self._try(study, now) for study, last in page if self._is_due(study, last, now))
             if closed:
                 return closed
         return 0
@@ -57,11 +62,26 @@ class Closing:
             still_sent=self._still_sent(study),
         )
 
-    def _close(self, study: StudyUID, now: datetime) -> bool:
+    def _try(self, study: StudyUID, now: datetime) -> bool:
+        failed = self._failed.pop(study, None)
+        if failed is not None and failed <= now < failed + _AGAIN:
+            self._failed[study] = failed
+            return False
+        try:
+            self._close(study, now)
+        except CxrnodeError:  # the ledger's own trouble is every study's
+            raise
+        except Exception as error:  # noqa: BLE001 - an edge: one study that cannot be closed does not hold up the others
+            self._failed[study] = now
+            unexpected("close", error, study=study)
+            return False
+        return True
+
+    def _close(self, study: StudyUID, now: datetime) -> None:
         membership = self._ledger.membership(study)
         if not membership.instances:  # they have moved to another study
             self._ledger.close(membership, [], models=(), destinations=(), now=now, schedule=False)
-            return True
+            return
         verdicts = [Verdict(row=member.row, code=self._code(member)) for member in membership.instances]
         wanted = [member for member, verdict in zip(membership.instances, verdicts, strict=True) if _matters(verdict)]
         chosen = route(
@@ -79,7 +99,6 @@ class Closing:
             priority=priority_of(membership.instances, self._plan.stat),
         )
         tell(Event.STUDY_CLOSED, study=study, images=len(verdicts), count=len(wanted), job=job)
-        return True
 
     def _code(self, member: Instance) -> str:
         verdict = select(member.facts, children=self._plan.children)

@@ -49,3 +49,25 @@ def test_studies_of_one_moment_are_all_closed(bench: Bench) -> None:
     bench.clock.move(6)
     assert sum(bench.line.close_due() for _ in range(3)) == 2
     assert len(bench.jobs()) == 2
+
+
+def test_a_study_that_cannot_be_closed_holds_up_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw in one study is told, the others close, and a minute later it is tried again."""
+    for seed in range(5):
+        bench.take(replace(FILM, seed=seed))
+    odd = next(iter(bench.ledger.outcomes())).study_uid
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(closing, "unexpected", lambda _, error, **fields: told.append(fields))
+    with monkeypatch.context() as broken:
+        membership = bench.ledger.membership
+        broken.setattr(bench.ledger, "membership", lambda study: {}[study] if study == odd else membership(study))
+        bench.clock.move(6)
+        assert sum(bench.line.close_due() for _ in range(4)) == 4
+        assert told == [{"study": odd}]
+        bench.clock.move(61)
+        assert bench.line.close_due() == 0
+        assert len(told) == 2
+    assert bench.line.close_due() == 0, "it is not tried again at once"
+    bench.clock.move(61)
+    assert bench.line.close_due() == 1
+    assert len(bench.jobs()) == 5
