@@ -133,8 +133,8 @@ class Engine:
         """Let the verbs that run end, then break off models and senders, then shut the ledger.
 
         What is broken off goes back to the ledger, and what does not even end then keeps its lease: the next start
-        claims both at once. Gives the names of the latter; their threads still run, and the ledger stays locked until the
-        process has ended.
+        claims both at once. Gives the names of the latter; their threads still run, and the ledger stays locked until
+        the process has ended.
         """
         left = self.bells.stop(_END_SECONDS)
         self.predictor.close()
