@@ -198,11 +198,16 @@ def copy_image_properties(header: Dataset, target: Dataset) -> None:
     Burned In Annotation asks whether the patient can be identified (PS3.3 C.7.6.1), which no text of ours does.
     """
     copy_orientation(header, target)
-    for keyword in _LOSSY if header.get("LossyImageCompression") == "01" else ():
-        if header.get(keyword):
-            copy_element(header, target, keyword)
+    copy_lossy(header, target)
     if header.get("BurnedInAnnotation") in ("YES", "NO"):
         target.BurnedInAnnotation = header.BurnedInAnnotation
+
+
+def copy_lossy(header: Dataset, target: Dataset) -> None:
+    """Say what lossy compression took (PS3.3 C.7.6.1.1.5), as far as the source says it in ASCII."""
+    for keyword in _LOSSY if header.get("LossyImageCompression") == "01" else ():
+        if header.get(keyword) and str(header[keyword].value).isascii():
+            copy_element(header, target, keyword)
 
 
 def copy_orientation(header: Dataset, target: Dataset) -> None:

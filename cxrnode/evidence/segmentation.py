@@ -227,11 +227,7 @@ def _take_over(header: Dataset, built: Dataset, author: Author) -> None:
     if header.get("FrameOfReferenceUID"):
         headers.copy_element(header, built, "FrameOfReferenceUID")
         built.PositionReferenceIndicator = None
-    lossy = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-    if header.get("LossyImageCompression") == "01":
-        for keyword in lossy:
-            if header.get(keyword):
-                headers.copy_element(header, built, keyword)
+    headers.copy_lossy(header, built)
 
 
 def _given_uids(source: Instance, model: ModelIdentity, regions: Sequence[Region], uid: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -55,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @settings(max_examples=100, deadline=None)
 @given(damage=st.dictionaries(st.sampled_from(KEYWORDS), VALUES, min_size=1, max_size=4))
+@example(damage={"LossyImageCompression": b"01", "LossyImageCompressionRatio": b"\x80 "})
 def test_whatever_a_header_states_something_is_composed(made: Case, damage: dict[str, bytes]) -> None:
     """Nothing is raised, and what is composed can be read back."""
     header = read_header(made.source, Path(made.path))
