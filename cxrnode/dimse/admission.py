@@ -222,7 +222,9 @@ class Places:
         with self._lock:
             times = self._refused.get(visit.address) or deque()
             flooded = len(times) == _FLOOD and now - times[0] < _FLOOD_SECONDS
-        return flooded and now - visit.progress.since < _PAUSE_SECONDS
+        # Whoever pauses has to have time left to ask.
+        pause = min(_PAUSE_SECONDS, self.limits.negotiation_seconds / 2)
+        return flooded and now - visit.progress.since < pause
 
     def leave(self, visit: Visit) -> None:
         """End a visit. Ending it again changes nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from socket import socket
 
 import pytest
@@ -113,6 +114,19 @@ def test_address_that_floods_us_is_heard_after_a_pause():
     for number in range(3000):
         places.refused(f"10.9.{number // 250}.{number % 250}")
     assert len(places._refused) == 1000
+
+
+def test_a_pause_ends_before_the_time_to_ask_does():
+    """However short that time is set: whoever shares an address with a flood is heard late, and never turned out unheard."""
+    at, limits = [0.0], replace(LIMITS, negotiation_seconds=0.7)
+    places = Places(limits, lambda: at[0])
+    for _ in range(50):
+        places.refused("10.0.0.9")
+    visit, _ = _enter(places, "10.0.0.9")
+    assert places.has_to_pause(visit)
+    at[0] = 0.5
+    assert not places.has_to_pause(visit)
+    assert not visit.progress.why_late(limits, at[0])
 
 
 def test_connection_has_to_ask_for_an_association_in_time():
