@@ -44,10 +44,10 @@ class Inventory:
         with self._database.writing() as connection:
             return retaining.mark_swept(connection, what, rows, now, uncommitted=uncommitted)
 
-    def remove_marked(self, remove: Callable[[str], None]) -> Sequence[str]:
-        """Remove what is marked and still may go; give the keys that are done with."""
+    def remove_marked(self, what: What, remove: Callable[[str], None], *, after: str = "") -> Sequence[str]:
+        """Remove what is marked and still may go; give the keys, a page after the key `after`."""
         with self._database.writing() as connection:
-            return retaining.remove_marked(connection, remove)
+            return retaining.remove_marked(connection, what, remove, after)
 
     def removed(self, keys: Collection[str]) -> None:
         """Forget keys whose removal is on disk."""

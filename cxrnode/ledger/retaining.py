@@ -157,25 +157,24 @@ def mark_swept(
     return [row.key for row in found]
 
 
-def remove_marked(connection: sa.Connection, remove: Callable[[str], None]) -> list[str]:
+def remove_marked(connection: sa.Connection, what: What, remove: Callable[[str], None], after: str) -> list[str]:
     """Remove what is marked and still may go, inside this transaction: nobody can take a mark off meanwhile.
 
-    Gives the keys that are done with, also those that came again. What a new job may need is left for later.
+    Gives the next page of keys after this one, also those that came again. What a new job may need is left for later.
     """
-    done: list[str] = []
-    for what, table in _TABLES.items():
-        busy = _is_open(table.c.study_uid) | _has_job_left(table.c.study_uid)
-        found = connection.execute(
-            sa.select(removals.c.key, table.c.swept_at)
-            .join(table, table.c.id == removals.c.row)
-            .where(removals.c.what == what, table.c.swept_at.is_(None) | ~busy)
-            .limit(_AT_ONCE)
-        ).all()
-        for row in found:
-            if row.swept_at is not None:
-                remove(row.key)
-            done.append(row.key)
-    return done
+    table = _TABLES[what]
+    busy = _is_open(table.c.study_uid) | _has_job_left(table.c.study_uid)
+    found = connection.execute(
+        sa.select(removals.c.key, table.c.swept_at)
+        .join(table, table.c.id == removals.c.row)
+        .where(removals.c.what == what, removals.c.key > after, table.c.swept_at.is_(None) | ~busy)
+        .order_by(removals.c.key)
+        .limit(_AT_ONCE)
+    ).all()
+    for row in found:
+        if row.swept_at is not None:
+            remove(row.key)
+    return [row.key for row in found]
 
 
 def removed(connection: sa.Connection, keys: Collection[str]) -> None:

@@ -204,9 +204,13 @@ class Retaining:
             except Retryable as error:
                 stuck[key] = error
 
-        while keys := [key for key in self._inventory.remove_marked(remove) if key not in stuck]:
-            self._spool.sync(keys)
-            self._inventory.removed(keys)
+        for what in What:
+            after = ""
+            while page := self._inventory.remove_marked(what, remove, after=after):
+                after = page[-1]
+                keys = [key for key in page if key not in stuck]
+                self._spool.sync(keys)
+                self._inventory.removed(keys)
 
     def _is_short(self) -> bool:
         return self._spool.free_bytes() < self._rules.below_free_bytes

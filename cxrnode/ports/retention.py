@@ -52,10 +52,10 @@ class Inventory(Protocol):
         """Mark those that still may go, before anybody removes them; give their keys."""
         ...
 
-    def remove_marked(self, remove: Callable[[str], None]) -> Sequence[str]:
-        """Call `remove` for a number of marked keys that still may go; nobody can take a mark off meanwhile.
+    def remove_marked(self, what: What, remove: Callable[[str], None], *, after: str = "") -> Sequence[str]:
+        """Call `remove` for a page of marked keys that still may go; nobody can take a mark off meanwhile.
 
-        Gives the keys that are done with, none where nothing is left.
+        Gives the page: keys after the key `after`, in their order, none where nothing is left.
         """
         ...
 

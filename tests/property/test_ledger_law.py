@@ -71,7 +71,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for what in What:
             rows = [one.row for one in inventory.holdings(what, uncommitted=uncommitted)]
             inventory.mark_swept(what, rows, now, uncommitted=uncommitted)
-        inventory.removed(inventory.remove_marked(lambda key: None))
+            inventory.removed(inventory.remove_marked(what, lambda key: None))
 
     @rule(study=st.sampled_from(STUDIES))
     def close(self, study: StudyUID) -> None:

@@ -135,7 +135,7 @@ def retention(ledger: SqliteLedger) -> None:
         list(inventory.holdings(what, uncommitted=False))
         list(inventory.holdings(what, before=after(9), uncommitted=True))
         inventory.mark_swept(what, [1, 2], after(9), uncommitted=True)
-    inventory.removed(inventory.remove_marked(lambda key: None))
+        inventory.removed(inventory.remove_marked(what, lambda key: None))
     inventory.begin_source_commitment("pacs", "7.1", [1, 2], after(9), not_since=after(1))
     ledger.confirm("7.1", committed=["1.2.3.1"], failed={}, now=after(10), attempts=1)
     inventory.forget_source_commitment("7.1")
