@@ -117,7 +117,7 @@ def test_address_that_floods_us_is_heard_after_a_pause():
 
 
 def test_a_pause_ends_before_the_time_to_ask_does():
-    """However short that time is set: whoever shares an address with a flood is heard late, and never turned out unheard."""
+    """However short that time is: whoever shares an address with a flood is heard late, never turned out unheard."""
     at, limits = [0.0], replace(LIMITS, negotiation_seconds=0.7)
     places = Places(limits, lambda: at[0])
     for _ in range(50):
