@@ -25,7 +25,7 @@ from cxrnode.inference import protocol
 from cxrnode.inference.asking import Asking
 from cxrnode.inference.process import Call, ChildProcess, Plan
 from cxrnode.inference.protocol import Frame
-from cxrnode.inference.turns import Turns
+from cxrnode.inference.shared_lock import SharedLock
 from cxrnode.ports import Request
 from cxrnode.telemetry import Event
 
@@ -68,7 +68,7 @@ class ChildPredictor:
         )
         self._device_seconds = device_seconds
         self._lock = threading.Lock()
-        self._turns = Turns()
+        self._use = SharedLock()
         self._missing: DeviceMissing | None = None
         self._looked = 0.0
         self._had_gpu = False
@@ -130,7 +130,7 @@ class ChildPredictor:
         with a Failure that may pass. `alone`: nothing else runs meanwhile, so that it is known what a child is lost on.
         """
         asking = Asking(requests)
-        with self._turns.take(alive, alone=alone):
+        with self._use.hold(alive, alone=alone):
             while asking.left():
                 self._ask(asking, alive)
         return asking.answers()
@@ -159,10 +159,10 @@ class ChildPredictor:
         again with nothing else running; Retryable where one cannot be read now.
         """
         try:
-            with self._turns.take():
+            with self._use.hold():
                 return self._compare(self._living(), first, second)
         except ChildLost:
-            with self._turns.take(alone=True):
+            with self._use.hold(alone=True):
                 return self._compare_alone(self._living(), first, second)
 
     def _compare_alone(self, child: ChildProcess, first: Path, second: Path) -> bool:

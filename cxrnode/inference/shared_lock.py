@@ -13,7 +13,7 @@ from contextlib import contextmanager
 _LOOK_AGAIN_SECONDS = 1.0
 
 
-class Turns:
+class SharedLock:
     """A lock that several may share."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Turns:
         self._wanting = 0
 
     @contextmanager
-    def take(self, alive: Callable[[], None] = lambda: None, *, alone: bool = False) -> Iterator[None]:
+    def hold(self, alive: Callable[[], None] = lambda: None, *, alone: bool = False) -> Iterator[None]:
         """Hold the child, beside others or `alone`; calls `alive` while it waits for its turn."""
         self._wait(alive, alone=alone)
         try:

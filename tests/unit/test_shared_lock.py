@@ -12,19 +12,19 @@ import pytest
 from cxrnode.domain.finding import Failure, ImagePrediction
 from cxrnode.inference.asking import Asking
 from cxrnode.inference.process import Stage
-from cxrnode.inference.turns import Turns
+from cxrnode.inference.shared_lock import SharedLock
 from cxrnode.ports import Request
 
 SOON = 30.0
 
 
 @contextmanager
-def held(turns: Turns, *, alone: bool = False) -> Iterator[threading.Event]:
+def held(lock: SharedLock, *, alone: bool = False) -> Iterator[threading.Event]:
     """Take a turn in another thread; the event says that it is held, and the turn ends with the `with`."""
     holds, ended = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turns.take(alone=alone):
+        with lock.hold(alone=alone):
             holds.set()
             ended.wait(SOON)
 
@@ -37,26 +37,26 @@ def held(turns: Turns, *, alone: bool = False) -> Iterator[threading.Event]:
         thread.join(SOON)
 
 
-def test_turns_are_shared() -> None:
+def test_it_is_shared() -> None:
     """A comparison waits for no model."""
-    turns = Turns()
-    with held(turns) as one, held(turns) as other:
+    lock = SharedLock()
+    with held(lock) as one, held(lock) as other:
         assert one.wait(SOON) and other.wait(SOON)
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_nobody_is_beside_one_that_is_alone(first: bool) -> None:
     """Whoever came first; the one that waits shows that it lives, and gets its turn when the other has ended."""
-    turns = Turns()
+    lock = SharedLock()
     beats = threading.Event()
 
     def wait() -> None:
-        with turns.take(beats.set, alone=not first):
+        with lock.hold(beats.set, alone=not first):
             got.set()
 
     got = threading.Event()
     waiting = threading.Thread(target=wait)
-    with held(turns, alone=first) as holds:
+    with held(lock, alone=first) as holds:
         assert holds.wait(SOON)
         waiting.start()
         assert beats.wait(SOON)
@@ -67,20 +67,20 @@ def test_nobody_is_beside_one_that_is_alone(first: bool) -> None:
 
 def test_one_that_wants_to_be_alone_is_not_overtaken_for_ever() -> None:
     """While it waits, others that come later wait behind it."""
-    turns = Turns()
+    lock = SharedLock()
     waits = threading.Event()
 
     def wait_alone() -> None:
-        with turns.take(waits.set, alone=True):
+        with lock.hold(waits.set, alone=True):
             pass
 
     alone = threading.Thread(target=wait_alone)
     with ExitStack() as after:
-        with held(turns) as begun:
+        with held(lock) as begun:
             assert begun.wait(SOON)
             alone.start()
             assert waits.wait(SOON)
-            late = after.enter_context(held(turns))
+            late = after.enter_context(held(lock))
             assert not late.wait(1.5)
         assert late.wait(SOON)
     alone.join(SOON)
@@ -93,12 +93,12 @@ def test_one_that_gives_up_waiting_leaves_no_trace() -> None:
     def lost() -> None:
         raise InterruptedError
 
-    turns = Turns()
-    with held(turns) as begun:
+    lock = SharedLock()
+    with held(lock) as begun:
         assert begun.wait(SOON)
-        with pytest.raises(InterruptedError), turns.take(lost, alone=True):
+        with pytest.raises(InterruptedError), lock.hold(lost, alone=True):
             pass
-        with held(turns) as other:
+        with held(lock) as other:
             assert other.wait(SOON)
 
 
