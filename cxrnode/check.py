@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
-from cxrnode import discretion
+from cxrnode import audit, discretion
 from cxrnode.dimse.sender import Sender
 from cxrnode.dimse.tls import HINT as _TLS_HINT
 from cxrnode.domain.access import Transport
@@ -24,7 +24,7 @@ from cxrnode.domain.delivery import Destination, RejectionNotes
 from cxrnode.errors import CxrnodeError
 from cxrnode.inference.bundle import verify
 from cxrnode.ledger import SqliteLedger
-from cxrnode.node import LEDGER_FILE, enabled_models, spool_of, tls_of
+from cxrnode.node import LEDGER_FILE, collector_of, enabled_models, spool_of, tls_of
 from cxrnode.settings import Settings, settings_file
 
 _FOLDER_HINT = "see 'The state folder cannot be used' in docs/operations.md"
@@ -108,6 +108,8 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str | Result
     yield "state folder", partial(_private, settings.node.state_dir), discretion.HINT
     if settings.tls_users:
         yield "certificates", partial(_certificates, settings), _TLS_HINT
+    if settings.audit.syslog.host:
+        yield "audit collector", partial(_collector, settings), audit.HINT
     yield "models", partial(_enabled, settings), _MODELS_HINT
     for name in _names(settings):
         yield f"model {name}", partial(_model, settings.models.folder / name), _MODELS_HINT
@@ -153,6 +155,12 @@ def _certificates(settings: Settings) -> str | Result:
     if ending is None:
         return f"valid for more than {settings.tls.warn_days} days, for {', '.join(settings.tls_users)}"
     return Result(name="certificates", ok=False, detail=ending.said(now), hint=_TLS_HINT)
+
+
+def _collector(settings: Settings) -> str:
+    collector = collector_of(settings, tls_of(settings))
+    assert collector is not None  # asked for only where one is set
+    return audit.reach(collector)
 
 
 def _enabled(settings: Settings) -> str:

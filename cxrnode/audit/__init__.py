@@ -7,7 +7,7 @@ patients on purpose, go to the audit's own files and to the collector of the set
 
 from cxrnode.audit.peer import AuditedPeer
 from cxrnode.audit.sweeping import AuditedSpool
-from cxrnode.audit.syslog import Carrier, Collector
+from cxrnode.audit.syslog import HINT, Carrier, Collector, reach
 from cxrnode.audit.trail import AuditTrail
 
-__all__ = ["AuditTrail", "AuditedPeer", "AuditedSpool", "Carrier", "Collector"]
+__all__ = ["HINT", "AuditTrail", "AuditedPeer", "AuditedSpool", "Carrier", "Collector", "reach"]

@@ -115,6 +115,17 @@ class Wire:
         return self._socket, True
 
 
+def reach(collector: Collector) -> str:
+    """Connect, and let go again; give what is known by it. Raises as `Wire.send` does."""
+    wire = Wire(collector, "")
+    try:
+        wire.send(())
+    finally:
+        wire.close()
+    where = f"{collector.host}:{collector.port} over {collector.transport.upper()}"
+    return f"{where}: nobody knows whether it listens" if collector.transport is Carrier.UDP else f"{where} answers"
+
+
 def _connect(collector: Collector) -> socket.socket:
     address = (collector.host, collector.port)
     if collector.transport is Carrier.UDP:

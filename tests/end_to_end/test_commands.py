@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,6 +274,17 @@ def test_check_says_everything_that_is_wrong_and_what_to_do(shell: Shell, tmp_pa
     assert len(wrong) == 2
     assert all(one["hint"] for one in wrong)
     assert "Sent to" not in said
+
+
+def test_check_tries_the_audit_trail_s_collector(shell: Shell) -> None:
+    """Where one is set: an auditor's empty repository is found out before the auditor comes."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as collector:
+        port = collector.getsockname()[1]
+        shell.environment["CXRNODE_AUDIT__SYSLOG"] = json.dumps({"host": "localhost", "port": port, "transport": "tcp"})
+        assert f"audit collector: localhost:{port} over TCP answers" in shell("check")
+    said = shell("check", code=1)
+    assert "FAIL  audit collector: the collector cannot be reached (ECONNREFUSED)" in said
+    assert "see 'The audit trail does not reach its collector'" in said
 
 
 def _with_destination(shell: Shell, pacs: Pacs) -> None:
