@@ -3,7 +3,7 @@
 Hides that the models live in another process. Promises that nothing here imports torch, that a call either gives every
 answer in order or raises, that a child which is lost is replaced and costs nobody but the images that it was working on
 (they are doubted: `asking`), and that models which cannot be loaded say so to every caller, as the Fatal they are. A
-device that is not there is waited for where a node serves, and a Fatal elsewhere.
+device that is not there, and children that never begin, are waited for where a node serves.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class ChildPredictor:
         stall_seconds: float = 30.0,
         image_seconds: float = 60.0,
         start_seconds: float = 300.0,
-        device_seconds: float | None = None,
+        again_seconds: float | None = None,
     ) -> None:
         """Own a child for the bundles (folders by model name); nothing is started yet.
 
         `device`: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`. `threads`: of torch on the
-        CPU. `batch`: images a GPU takes at once (a CPU takes one). `device_seconds`: how often a device that is not
-        there is looked for again; None: never, it is Fatal. The other seconds: see `cxrnode.inference.process`.
+        CPU. `batch`: images a GPU takes at once (a CPU takes one). `again_seconds`: how often a device that is not
+        there is looked for again, and children that end before they have begun are started again; None: never, the
+        device is Fatal, and each call starts a child. The other seconds: see `cxrnode.inference.process`.
         """
         self._plan = Plan(
             bundles=dict(bundles),
@@ -66,10 +67,11 @@ class ChildPredictor:
             image_seconds=image_seconds,
             start_seconds=start_seconds,
         )
-        self._device_seconds = device_seconds
+        self._again_seconds = again_seconds
         self._lock = threading.Lock()
         self._use = SharedLock()
-        self._missing: DeviceMissing | None = None
+        self._lacking: CxrnodeError | None = None
+        self._stillborn = 0
         self._looked = 0.0
         self._had_gpu = False
         self._child: ChildProcess | None = None
@@ -94,7 +96,7 @@ class ChildPredictor:
     def trouble(self) -> CxrnodeError | None:
         """Give what keeps the models from being loaded, or None."""
         child = self._child
-        return self._missing or (child.end if child is not None else None)
+        return self._lacking or (child.end if child is not None else None)
 
     def lesser_device(self) -> str:
         """Say why the models run on another device than they might; empty where they do not."""
@@ -105,12 +107,12 @@ class ChildPredictor:
 
     def waits_for(self) -> str:
         """Give what has to come before any image can be analysed; empty where nothing has. Looks for it meanwhile."""
-        missing = self._missing
-        if missing is None or self._device_seconds is None:
+        lacking = self._lacking
+        if lacking is None or self._again_seconds is None:
             return ""
-        if time.monotonic() - self._looked > self._device_seconds:
+        if time.monotonic() - self._looked > self._again_seconds:
             self._living()
-        return missing.happened
+        return lacking.happened
 
     def pid(self) -> int | None:
         """Give the process number of the child, None where there is none."""
@@ -204,19 +206,24 @@ class ChildPredictor:
         """Tell whether the device that was missing may be looked for again."""
         since = time.monotonic() - self._looked
         gone = self._child is not None and isinstance(self._child.end, DeviceMissing)
-        return gone and self._device_seconds is not None and since > self._device_seconds
+        return gone and self._again_seconds is not None and since > self._again_seconds
 
     def _has_begun(self, child: ChildProcess) -> None:
         """Remember where the models run, or that there is nowhere to run them."""
-        self._missing = child.end if isinstance(child.end, DeviceMissing) else None
+        self._stillborn = 0
+        self._lacking = child.end if isinstance(child.end, DeviceMissing) else None
         self._had_gpu = self._had_gpu or child.device.startswith("cuda")
 
     def _replace(self, gone: ChildProcess) -> None:
         """Start the next child at once, so that its models load before they are asked for.
 
-        Not where the one that is gone never got ready: it would only fail again, over and over.
+        Not where the one that is gone never got ready: it would only fail again, over and over. One may have been
+        killed; after two in a row nothing is asked of the models until one has begun.
         """
         with self._lock:
+            if isinstance(gone.end, ChildLost) and not gone.worked:
+                self._stillborn += 1
+                self._lacking = gone.end if self._stillborn > 1 else self._lacking
             if not self._closed and self._child is gone and gone.models is not None:
                 self._child = ChildProcess(self._plan, self._replace, self._has_begun)
 
@@ -241,7 +248,7 @@ class ChildPredictor:
         try:
             yield
         except DeviceMissing as missing:
-            if self._device_seconds is None:
+            if self._again_seconds is None:
                 raise
             raise Retryable(missing.happened, operation="predict", hint=missing.hint) from missing
 

@@ -37,8 +37,8 @@ from cxrnode.settings.sections import ListenerSettings
 
 LEDGER_FILE = "ledger.sqlite"
 AUDIT_FOLDER = "audit"
-_DEVICE_SECONDS = 30.0
-"""How often a GPU that is not there is looked for."""
+_AGAIN_SECONDS = 30.0
+"""How often a GPU that is not there is looked for, and models that do not start are started."""
 
 
 class SystemClock:
@@ -155,7 +155,7 @@ def predictor_of(settings: Settings) -> ChildPredictor:
         batch=inference.batch,
         stall_seconds=inference.stall_seconds,
         image_seconds=inference.image_seconds,
-        device_seconds=_DEVICE_SECONDS,
+        again_seconds=_AGAIN_SECONDS,
     )
 
 

@@ -62,7 +62,7 @@ class Running:
     def run_jobs(self) -> int:
         """Claim what is due, predict it in one batch, and finish each job; give how many were claimed.
 
-        Nothing is claimed while the models wait for a device: jobs wait in the ledger and cost no attempt.
+        Nothing is claimed while the models cannot run: jobs wait in the ledger and cost no attempt.
         """
         if self._predictor.waits_for():
             return 0

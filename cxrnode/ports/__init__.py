@@ -306,7 +306,7 @@ class Predictor(Protocol):
     """The models, in their child process."""
 
     def waits_for(self) -> str:
-        """Give what has to come before any image can be analysed (a device); empty where nothing has."""
+        """Give what has to come before any image can be analysed (a device, a process); empty where nothing has."""
         ...
 
     def predict(

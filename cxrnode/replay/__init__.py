@@ -152,11 +152,12 @@ class Replay:
             raise self._engine.fatal
 
     def _refuse_to_wait(self) -> None:
-        """A node waits for a device that is not there; for a replay somebody waits."""
+        """A node waits for a device that is not there, or models that do not start; for a replay somebody waits."""
         lacking = self._engine.predictor.waits_for()
         if lacking:
-            hint = "see 'The GPU is lost' in docs/operations.md"
-            raise DeviceMissing(lacking, operation="replay", hint=hint)
+            if isinstance(self._engine.predictor.trouble(), DeviceMissing):
+                raise DeviceMissing(lacking, operation="replay", hint="see 'The GPU is lost' in docs/operations.md")
+            raise NeedsOperator(lacking, operation="replay", hint="see 'Models do not load' in docs/operations.md")
 
     def _draw(self, source: Instance, answer: ImagePrediction, result: ImageResult | None) -> None:
         if result is None or answer.preview is None:

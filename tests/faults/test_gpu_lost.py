@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 def waiting(tmp_path: Path) -> Iterator[ChildPredictor]:
     """A predictor that waits for a GPU which never comes."""
     bundle = write_tiny_bundle(tmp_path / "tiny")
-    with ChildPredictor({"tiny": bundle}, device="cuda:99", device_seconds=0.2) as predictor:
+    with ChildPredictor({"tiny": bundle}, device="cuda:99", again_seconds=0.2) as predictor:
         yield predictor
 
 

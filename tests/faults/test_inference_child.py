@@ -27,6 +27,7 @@ from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.phantom import Radiograph, write
 from cxrnode.ports import Request
 from tests.fakes.bundle import write_tiny_bundle
+from tests.waiting import wait_for
 
 PATIENCE = 60.0
 
@@ -112,6 +113,25 @@ def test_child_killed_in_mid_batch_costs_only_what_it_worked_on(predictor: Child
     assert all(answer.failure or answer.predictions for answer in others)
     assert_works(predictor, folder)
     assert predictor.pid() != pid
+
+
+def test_children_that_never_begin_are_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One may have been killed; after two in a row the line is told to wait, and goes on when a child has begun."""
+    with monkeypatch.context() as broken:
+        broken.setattr(process, "_COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
+        predictor = ChildPredictor({"tiny": folder / "tiny"}, device="cpu", again_seconds=0.2)
+        for _ in range(2):
+            assert not predictor.waits_for()
+            with pytest.raises(ChildLost):
+                predictor.predict([ask(folder / "sound.dcm")], lambda: None)
+        wait_for(predictor.waits_for, PATIENCE)
+        assert "gone" in str(predictor.trouble())
+    try:
+        wait_for(lambda: not predictor.waits_for(), PATIENCE)
+        assert predictor.trouble() is None
+        assert_works(predictor, folder)
+    finally:
+        predictor.close()
 
 
 def test_a_child_that_hangs_up_and_does_not_end_is_not_said_to_have_wanted_memory(
