@@ -24,10 +24,11 @@ from cxrnode.audit.book import Book, first_day_kept
 from cxrnode.audit.events import Instances, Side, Subject
 from cxrnode.audit.forwarder import Forwarder
 from cxrnode.audit.message import Action, Outcome, Participant, Source
-from cxrnode.audit.syslog import Collector
+from cxrnode.audit.syslog import HINT, Collector
 from cxrnode.domain.study import Description, Sender
 from cxrnode.telemetry import Event, tell, where
 
+_HINT = "see 'The audit trail cannot be written' in docs/operations.md"
 _NOBODY_LOGGED_IN = 2**32 - 1
 """Of a service, and where the kernel does not keep it."""
 _MOST_STUDIES = 64
@@ -216,12 +217,12 @@ class AuditTrail:
             self._failed(error)
             return 0
 
-    def trouble(self) -> str:
-        """Say what is wrong; empty where nothing is."""
+    def trouble(self) -> tuple[str, str]:
+        """Say what is wrong, and what to do; empty where nothing is."""
         if self._failing:
-            return "its files cannot be written"
+            return "its files cannot be written", _HINT
         delayed = self._forwarder.delayed if self._forwarder else ""
-        return f"{delayed}; its messages wait in the files" if delayed else ""
+        return (f"{delayed}; its messages wait in the files", HINT) if delayed else ("", "")
 
     def interrupt(self) -> None:
         """Break off what is being sent: it is sent again at the next start."""
@@ -261,8 +262,7 @@ class AuditTrail:
         """Say it once, until a message is written again."""
         if not self._failing:
             self._failing = True
-            hint = "see 'The audit trail cannot be written' in docs/operations.md"
-            tell(Event.AUDIT_FAILED, logging.ERROR, error=type(error).__name__, code=error.errno, hint=hint)
+            tell(Event.AUDIT_FAILED, logging.ERROR, error=type(error).__name__, code=error.errno, hint=_HINT)
 
     def _process(self) -> Participant:
         return Participant(

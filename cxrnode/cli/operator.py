@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cxrnode.cli.app import Json, app, say, say_json, settings
-from cxrnode.errors import NeedsOperator, SettingsInvalid
+from cxrnode.errors import NeedsOperator, Retryable, SettingsInvalid
 
 if TYPE_CHECKING:
     from cxrnode.audit import AuditTrail
     from cxrnode.ledger import SqliteLedger
+    from cxrnode.ledger.lock import Holder
     from cxrnode.ledger.views import Counts
+    from cxrnode.web.dependency import Dependency
 
 
 @contextmanager
@@ -53,20 +55,46 @@ def status(json: Json = False) -> None:
         counts, paused = ledger.counts(), ledger.paused()
     path = settings().node.state_dir / LEDGER_FILE
     running, holder = is_held(path), holder_of(path)
+    condition, silent = _condition(holder) if running and holder and holder.port else ({}, "")
     if json:
         held_by = asdict(holder) if holder else None
-        say_json({**asdict(counts), "paused": paused, "running": running, "holder": held_by})
+        parts = {name: asdict(one) for name, one in condition.items()}
+        say_json({**asdict(counts), "paused": paused, "running": running, "holder": held_by, "condition": parts})
         return
     who = f" ({holder})" if holder else ""
     say(f"node: running{who}" if running else "node: NOT RUNNING (`cxrnode serve`)")
     say("PAUSED: instances are received and kept, no job runs (`cxrnode resume`)" if paused else "running jobs: yes")
+    if condition:
+        say(", ".join(f"{name}: {one.detail}" for name, one in condition.items() if one.ok or not one.hint))
     say(f"instances: {counts.instances}, the last {_ago(counts.last_received_at)}")
     say(f"studies: {_listed(counts.studies_by_state)}")
     say(f"jobs: {_listed(counts.jobs_by_state)}")
     for destination, states in counts.deliveries_by_state.items():
         say(f"to {destination}: {_listed(states)}")
-    for line in (*_wanting(counts), *_certificates()):
+    for line in (*_wanting(counts), *_unwell(condition), *_certificates()):
         say(line)
+    if silent:
+        say(f"ATTENTION: {silent}")
+
+
+def _condition(holder: Holder) -> tuple[Mapping[str, Dependency], str]:
+    """Ask the node how it is; give what it says, or why it says nothing."""
+    from cxrnode.web.asking import ask
+
+    web = settings().web
+    if not web.enabled or not web.port:
+        return {}, ""
+    try:
+        return ask(web.host, web.port, pid=holder.pid), ""
+    except Retryable as error:
+        return {}, str(error)
+
+
+def _unwell(condition: Mapping[str, Dependency]) -> Iterator[str]:
+    """Say what is not well; of certificates the files themselves are asked."""
+    for name, one in condition.items():
+        if not one.ok and one.hint and name != "certificates":
+            yield f"ATTENTION: {name}: {one.detail} ({one.hint})"
 
 
 def _listed(counted: object) -> str:

@@ -6,9 +6,12 @@ and MONAI are imported only when a network is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cxrnode.inference.configuration import reason, refusal
@@ -38,6 +41,9 @@ ALLOWED: Mapping[str, str] = {
 }
 """A network's name and the module it comes from: constructors that take numbers and strings and touch no file."""
 
+MOST_LAYERS = 10_000
+"""Ten times as many as the deepest network of the table has."""
+
 FETCHES = "pretrained"
 """The argument that makes a constructor of the table fetch something: a bundle brings its own weights."""
 
@@ -58,11 +64,31 @@ def build_network(definition: Mapping[str, Any], *, place: str = "") -> nn.Modul
     if FETCHES in signature(constructor).parameters:
         arguments[FETCHES] = False  # MONAI's EfficientNetBN fetches unless it is told not to
     try:
-        return constructor(**arguments)
+        with _of_some_size():
+            return constructor(**arguments)
     except MemoryError:
         raise
     except Exception as cause:
         raise refusal(f"the network cannot be built from its arguments ({reason(cause)})", shown) from cause
+
+
+@contextmanager
+def _of_some_size() -> Iterator[None]:
+    """Raise ValueError in this thread's constructors when they have made more than MOST_LAYERS: one given a number of
+    layers without end would go on until the memory is full."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    thread, made = threading.get_ident(), count(1)
+
+    def registered(*_: object) -> None:
+        if threading.get_ident() == thread and next(made) > MOST_LAYERS:
+            raise ValueError(f"more than {MOST_LAYERS} layers")
+
+    hook = register_module_module_registration_hook(registered)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def count_numbers(definition: Mapping[str, Any], *, place: str = "") -> int:

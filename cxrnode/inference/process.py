@@ -41,6 +41,8 @@ from cxrnode.telemetry import Event
 _FRAME_OF_A_CRASH = re.compile(rb'File "[^"\n]*?([A-Za-z0-9_]+\.py)", line (\d+)')
 """What faulthandler writes: the innermost place first, and nothing but places."""
 
+_HINT = "see 'Models do not load' in docs/operations.md"
+
 _CAUSES = {-signal.SIGKILL: "no_memory", protocol.LOST_DEVICE: "device_lost"}
 """How a child was lost, by its exit status; a SIGKILL that is not ours is the kernel's, for want of memory."""
 _DYING_SECONDS = 5.0
@@ -267,7 +269,8 @@ class ChildProcess:
             telemetry.tell(
                 Event.CHILD_LOST, logging.WARNING, pid=self.pid, reason=reason, status=status, code=self._cause
             )
-        lost = ChildLost(f"the inference child is gone: {reason}", operation="predict")
+        hint = "" if self.worked else _HINT
+        lost = ChildLost(f"the inference child is gone: {reason}", operation="predict", hint=hint)
         self._end_with(Stopping(operation="predict") if self._unwanted else lost)
         self._ended(self)
 

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 
 from cxrnode.archive import SpoolArchive
 from cxrnode.audit import AuditTrail
-from cxrnode.dimse.tls import Tls
+from cxrnode.dimse.tls import HINT, Tls
 from cxrnode.errors import CxrnodeError
 from cxrnode.inference.predictor import ChildPredictor
 from cxrnode.ledger import SqliteLedger
 from cxrnode.web.dependency import Dependency
+
+_MODELS_HINT = "see 'Models do not load' in docs/operations.md"
+_GPU_HINT = "see 'The GPU is lost' in docs/operations.md"
 
 
 def ledger(open_one: SqliteLedger) -> Dependency:
@@ -36,23 +39,23 @@ def _try(look: Callable[[], str]) -> Dependency:
     try:
         return Dependency(ok=True, detail=look())
     except CxrnodeError as error:
-        return Dependency(ok=False, detail=error.happened)
+        return Dependency(ok=False, detail=error.happened, hint=error.hint)
 
 
 def audit(trail: AuditTrail) -> Dependency:
     """Give the audit trail's condition: the node goes on without it, and says so."""
-    trouble = trail.trouble()
-    return Dependency(ok=not trouble, detail=trouble or "written", needed=False)
+    trouble, hint = trail.trouble()
+    return Dependency(ok=not trouble, detail=trouble or "written", needed=False, hint=hint)
 
 
 def models(predictor: ChildPredictor) -> Dependency:
     """The node receives and keeps without its models, so it is ready while they load."""
     trouble = predictor.trouble()
     if trouble:
-        return Dependency(ok=False, detail=trouble.happened, needed=False)
+        return Dependency(ok=False, detail=trouble.happened, needed=False, hint=trouble.hint or _MODELS_HINT)
     detail, lesser = "loaded" if predictor.ready() else "loading", predictor.lesser_device()
     if lesser:
-        return Dependency(ok=False, detail=f"{detail} on the CPU: {lesser}", needed=False)
+        return Dependency(ok=False, detail=f"{detail} on the CPU: {lesser}", needed=False, hint=_GPU_HINT)
     return Dependency(ok=predictor.ready(), detail=detail, needed=False)
 
 
@@ -62,4 +65,4 @@ def certificates(tls: Tls) -> Dependency:
     ending = tls.ending(now)
     wrong = f"the new files cannot be used, the old ones are: {tls.trouble}" if tls.trouble else ""
     wrong = wrong or (ending.said(now) if ending is not None else "")
-    return Dependency(ok=not wrong, detail=wrong or "valid", needed=False)
+    return Dependency(ok=not wrong, detail=wrong or "valid", needed=False, hint=HINT if wrong else "")

@@ -14,6 +14,8 @@ class Dependency:
     detail: str
     needed: bool = True
     """Whether the node is not ready without it."""
+    hint: str = ""
+    """What to do, where an operator has to do anything."""
 
 
 Look = Callable[[], Mapping[str, Dependency]]

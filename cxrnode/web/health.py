@@ -6,6 +6,7 @@ Hides FastAPI and uvicorn. Promises to answer without waiting for a model, and n
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Mapping
@@ -41,8 +42,13 @@ def _answer(version: str, dependencies: Mapping[str, Dependency], *, full: bool)
     ready = all(one.ok for one in dependencies.values() if one.needed)
     body: dict[str, object] = {"status": "ready" if ready else "not ready", "version": version}
     if full:
-        body["dependencies"] = {name: {"ok": d.ok, "detail": d.detail} for name, d in dependencies.items()}
+        body["pid"] = os.getpid()
+        body["dependencies"] = {name: _shown(one) for name, one in dependencies.items()}
     return JSONResponse(body, status_code=200 if ready else 503)
+
+
+def _shown(one: Dependency) -> dict[str, object]:
+    return {"ok": one.ok, "detail": one.detail, **({"hint": one.hint} if one.hint else {})}
 
 
 class HealthServer:

@@ -91,6 +91,9 @@ def test_health_is_live_and_ready_at_once_and_says_when_the_models_are_loaded(no
     assert body["dependencies"]["models"] == {"ok": False, "detail": "loading"}
     node.wait(node.models_loaded)
     assert node.health()[1]["dependencies"]["models"] == {"ok": True, "detail": "loaded"}
+    said = node.cli("status").stdout
+    assert "ledger: open, disk: above its floor of free space, models: loaded, audit: written" in said
+    assert "ATTENTION" not in said
 
 
 SOON = 10.0

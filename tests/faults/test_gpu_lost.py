@@ -55,6 +55,7 @@ def test_a_node_without_its_gpu_receives_says_so_and_goes_on_when_it_may_use_the
         assert node.send(films) == [0] * len(films)
         node.wait(lambda: "not there" in str(node.health()[1]))
         node.wait(lambda: len(node.jobs()) == len(films))
+        assert "ATTENTION: models: the device 'cuda' is not there (see 'The GPU is lost'" in node.cli("status").stdout
         assert node.echo()
         assert node.health("/health/ready")[0] == 200
         assert max(job.job.attempt for job in node.jobs()) <= 1

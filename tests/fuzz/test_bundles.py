@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cxrnode.errors import CxrnodeError
+from cxrnode.errors import CxrnodeError, NeedsOperator
 from cxrnode.inference.bundle import read_card
 from cxrnode.inference.configuration import read_configuration, resolve
-from cxrnode.inference.network import build_network
+from cxrnode.inference.network import build_network, count_numbers
 from tests.fuzz.mutations import mutated
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,6 +28,7 @@ VALUES = (
     "$@network_def * 9999999", "$" + "(" * 5000, "$9 ** 9 ** 9", "$'a' * 10**10", "../../../etc/passwd", "\0", "\ud800",
 )  # fmt: skip
 NETWORK = "network_def"
+MOST_NUMBERS = 100_000_000
 
 
 @pytest.fixture
@@ -51,8 +52,10 @@ def read(bundle: Path, tried: Callable[[str, str], None]) -> None:
 
 
 def _built(bundle: Path) -> object:
+    """As the program does: one with more numbers than its weights' file has bytes is not built."""
     configuration = read_configuration(bundle / "configs" / "inference.json")
-    return build_network(resolve(configuration, NETWORK), place=configuration.place((NETWORK, "_target_")))
+    definition, place = resolve(configuration, NETWORK), configuration.place((NETWORK, "_target_"))
+    return count_numbers(definition, place=place) < MOST_NUMBERS and build_network(definition, place=place)
 
 
 def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -112,7 +115,17 @@ def test_a_document_that_is_none_is_refused(content: bytes, bundle: Path) -> Non
         (bundle / "configs" / name).write_bytes(kept)
 
 
+@pytest.mark.parametrize("layers", [10**5, 10**30])
+def test_a_network_without_end_is_refused(layers: int, bundle: Path) -> None:
+    """MONAI builds as many units as it is told to: it filled the memory before anything counted them."""
+    file = bundle / "configs" / "inference.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(replaced(whole, (NETWORK, "num_res_units"), layers)), encoding="utf-8")
+    with pytest.raises(NeedsOperator, match="more than 10000 layers"):
+        _built(bundle)
+
+
 def test_a_sound_bundle_is_read(bundle: Path) -> None:
     """The control."""
     assert read_card(bundle).name == "lungs"
-    assert _built(bundle) is not None
+    assert _built(bundle)

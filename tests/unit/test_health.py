@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 import httpx
 import pytest
 
+from cxrnode.errors import Retryable
+from cxrnode.web.asking import ask
 from cxrnode.web.health import Dependency, HealthServer, health_app
 from tests.peers import free_port
 from tests.waiting import wait_for
@@ -17,6 +22,47 @@ from tests.waiting import wait_for
 WELL = Dependency(ok=True, detail="open")
 LOADING = Dependency(ok=False, detail="loading", needed=False)
 FULL = Dependency(ok=False, detail="under its floor of free space")
+
+
+@pytest.fixture
+def page() -> Iterator[tuple[int, dict[str, Dependency]]]:
+    """A health page on a port of its own, and what it says."""
+    port, dependencies = free_port(), {"ledger": WELL, "disk": FULL}
+    server = HealthServer(host="127.0.0.1", port=port, version="1", look=lambda: dependencies)
+    server.start()
+    yield port, dependencies
+    server.stop()
+
+
+def test_a_command_reads_what_the_page_says(page: tuple[int, dict[str, Dependency]]) -> None:
+    """Ready or not; also where the node listens on every address."""
+    port, dependencies = page
+    assert ask("0.0.0.0", port, pid=os.getpid()) == dependencies
+
+
+def test_a_page_that_is_not_the_node_s_own_is_not_believed(page: tuple[int, dict[str, Dependency]]) -> None:
+    """Two nodes on one machine with one port: the second has none, and the first speaks for itself only."""
+    port, _ = page
+    with pytest.raises(Retryable, match="another node's"):
+        ask("127.0.0.1", port, pid=1)
+    with pytest.raises(Retryable, match="does not answer"):
+        ask("127.0.0.1", free_port(), pid=1)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n<html>", b"\0" * 99])
+def test_whatever_else_answers_is_said(said: bytes) -> None:
+    """Another program has the port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def answer() -> None:
+            peer, _ = listening.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(Retryable, match=r"it is no node's|it does not answer"):
+            ask("127.0.0.1", listening.getsockname()[1], pid=1)
 
 
 def _get(page: str, look: Callable[[], Mapping[str, Dependency]] = dict) -> httpx.Response:
