@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+MOST_BYTES = 8 << 30
 
 _TRIED: Counter[tuple[str, str]] = Counter()
 
@@ -21,6 +24,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         told = ", ".join(f"{count} {end}" for end, count in ends.items())
         terminalreporter.write_line(f"{target}: {sum(ends.values())} inputs: {told}")
     terminalreporter.write_line(f"{sum(_TRIED.values())} inputs in all")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def bounded() -> Iterator[None]:
+    """Let an input that fills the memory fail its test, and not end every program on the machine."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 @pytest.fixture(scope="session")
