@@ -114,7 +114,17 @@ def connect(
         raise AssociationLost("the host name has no address", operation="associate", subject=str(address)) from error
     if not association.is_established:
         raise call.insecure() or _why_not(association, address)
+    _drop_what_was_not_offered(association)
     return association
+
+
+def _drop_what_was_not_offered(association: Association) -> None:
+    """Take an answer that names a transfer syntax which we did not propose (PS3.8 9.3.3.2) for a refusal: nothing can
+    be sent in it, and pynetdicom's requests end in a ValueError."""
+    proposed = {one.context_id: one.transfer_syntax for one in association.requestor.requested_contexts}
+    for number, context in list(association._accepted_cx.items()):
+        if context.transfer_syntax[0] not in proposed.get(number, ()):
+            del association._accepted_cx[number]
 
 
 class _Call:

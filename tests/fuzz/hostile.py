@@ -15,7 +15,7 @@ from cxrnode.phantom import Radiograph, View, render
 WORDS: dict[str, str | bytes] = {
     "control characters": "A\x01\x02\x07\x08\x7fB\x85",
     "terminal escapes": "\x1b[2J\x1b[31mred\x1b]0;title\x07\x1b[6n\x9b31m",
-    "lines of its own": "one\r\ntwo\njob 7: COMPLETED\ttab",
+    "lines of its own": "one\r\ntwo\njob 7777: COMPLETED\ttab",
     "DICOM delimiters": "a\\b\\\\c^d^^e=f==g",
     "nothing but delimiters": "\\^=\\^=\\^=",
     "markup of terminals": "[bold]x[/bold] [/] [link=file:///etc/passwd]y[/link] [unknown",

@@ -96,9 +96,9 @@ def accept(request: bytes) -> bytes:
 
 def answer_of(heard: bytes, *, status: int = 0, message: int | None = None, field: int | None = None) -> bytes:
     """Answer the command of a P-DATA-TF; nothing for one that only carries a data set."""
-    control, context_id = heard[11], heard[10]
-    if heard[0] != 4 or not control & 1:
+    if heard[0] != 4 or not heard[11] & 1:
         return wire.RELEASE_ANSWER if heard[0] == 5 else b""
+    context_id = heard[10]
     said = dict(wire.elements_of(heard[12:]))
     fields: dict[int, bytes | int | str] = {
         0x0002: said.get(0x0002, said.get(0x0003, b"")),

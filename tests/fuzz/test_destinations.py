@@ -145,6 +145,12 @@ SPEAKERS: dict[str, Callable[[random.Random], list[Answer | None]]] = {
 }
 
 
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep nothing of errors that end a thread of pynetdicom's: pytest would keep their frames, sockets and all."""
+    monkeypatch.setattr(threading, "excepthook", lambda raised: None)
+
+
 def ask(asker: Asker, what: str, tried: Callable[[str, str], None]) -> None:
     """Make one call; it ends in time, and in nothing but an error of ours."""
     began = time.monotonic()
@@ -155,6 +161,7 @@ def ask(asker: Asker, what: str, tried: Callable[[str, str], None]) -> None:
     assert time.monotonic() - began < LONGEST_SECONDS
 
 
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("speaker", SPEAKERS)
 def test_a_hostile_destination_neither_ends_nor_stops_the_sender(
     speaker: str, asker: Asker, inputs: Callable[[int, int], int], tried: Callable[[str, str], None]
@@ -187,6 +194,16 @@ def test_a_sound_destination_is_understood(asker: Asker) -> None:
         said = [asker.echo(), asker.store(), asker.ask(), asker.negotiate()]
         asker.sender.close()
     assert said == ["echoed", "stored", "asked", "takes it"]
+
+
+def test_a_transfer_syntax_that_was_not_offered_is_a_refusal(asker: Asker) -> None:
+    """Nothing is sent in it, and nothing fails by it."""
+    with hostile_peer() as peer:
+        asker.destination = replaced(asker.destination, peer)
+        peer.answers = [lambda heard: accept(heard).replace(b"1.2.840.10008.1.2", b"1.2.840.10008.1.9"), answer_of]
+        said = [asker.store(), asker.ask(), asker.negotiate()]
+        asker.sender.close()
+    assert said == ["not stored", "not offered", "takes nothing"]
 
 
 @pytest.mark.parametrize("wrong", [{"message": 0x7777}, {"field": 0x8030}, {"status": 0xA700}])

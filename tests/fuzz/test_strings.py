@@ -79,7 +79,7 @@ def assert_harmless_commands(state: Path, monkeypatch: pytest.MonkeyPatch) -> No
         done = CliRunner().invoke(commands, words)
         assert done.exit_code == 0, (words, done.exception)
         assert not STEERS.search(done.output), words
-        assert not re.search(r"^(two|job 7: COMPLETED)", done.output, re.MULTILINE), words
+        assert not re.search(r"^(two|job 7777: COMPLETED)", done.output, re.MULTILINE), words
 
 
 def assert_all_inside(folder: Path, before: set[Path]) -> None:
