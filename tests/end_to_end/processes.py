@@ -176,7 +176,7 @@ class Serve:
         mark = f"CXRNODE_NODE__STATE_DIR={self.state}".encode()
         return [pid for pid in _all_processes() if mark in _environment_of(pid)]
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run another command of the program with the same settings, to its end."""
         command = [COMMAND, *arguments]
         return subprocess.run(
