@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import random
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -87,11 +88,12 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=20, help="seconds between two faults, on average")
     parser.add_argument("--out", type=Path, help="the file that keeps the report, as JSON")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cxrnode-soak-") as folder:
-        report = soak(
-            Path(folder), minutes=asked.minutes, seed=asked.seed, senders=asked.senders, pause_seconds=asked.pause
-        )
+    folder = Path(tempfile.mkdtemp(prefix="cxrnode-soak-"))
+    print(f"in {folder}, which stays where it is not sound", flush=True)
+    report = soak(folder, minutes=asked.minutes, seed=asked.seed, senders=asked.senders, pause_seconds=asked.pause)
     print(as_text(report))
+    if report.sound:
+        shutil.rmtree(folder)
     if asked.out:
         asked.out.write_text(json.dumps({**asdict(report), "sound": report.sound}, indent=2))
     sys.exit(0 if report.sound else 1)
@@ -113,6 +115,7 @@ def soak(folder: Path, *, minutes: float, seed: int, senders: int, pause_seconds
             ended = time.monotonic()
             node.wait(lambda: drained(node), 1800)
         drained_seconds = time.monotonic() - ended
+        print(f"nothing left to do after {drained_seconds:.0f} s; reconciling", flush=True)
         return _report(node, archive, traffic.said, faults, watch, minutes=minutes, drained_seconds=drained_seconds)
 
 
@@ -163,7 +166,7 @@ def _report(
     minutes: float,
     drained_seconds: float,
 ) -> Report:
-    done = node.cli("check", "--reconcile", "--bytes", "--json")
+    done = node.cli("check", "--reconcile", "--bytes", "--json", seconds=3600)
     reconciled = _parsed(done.stdout) or {"ok": False, "said": (done.stdout + done.stderr)[-2000:]}
     missing = [o["uid"] for o in reconciled.get("discrepancies", []) if o["trouble"] == "not at the destination"]
     events: dict[str, int] = defaultdict(int)

@@ -180,7 +180,7 @@ class Serve:
         """Run another command of the program with the same settings, to its end."""
         command = [COMMAND, *arguments]
         return subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, env=self._environment, capture_output=True, text=True, timeout=seconds, check=False
         )
 
     @contextmanager
