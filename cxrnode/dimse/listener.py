@@ -29,7 +29,7 @@ from cxrnode.dimse.handshake import names_of
 from cxrnode.dimse.house import RELEASED
 from cxrnode.dimse.refusals import Heard, Refusals
 from cxrnode.dimse.server import STOPPING, Limits, Securing, Server, Spooling, connected
-from cxrnode.dimse.spool import Part, SpoolingProvider
+from cxrnode.dimse.spool import Part, SpoolingProvider, refusal_of
 from cxrnode.dimse.tls import HINT as TLS_HINT
 from cxrnode.dimse.tls import Tls
 from cxrnode.domain.identity import AETitle, InstanceUID
@@ -292,6 +292,10 @@ class Listener:
             return self._tell_refused(request, sender, refused.status, refused)
         except Retryable as error:
             return self._tell_refused(request, sender, status.OUT_OF_RESOURCES, error)
+        except OSError as error:
+            # A disk that fails says nothing of the object.
+            failing = refusal_of(error)
+            return self._tell_refused(request, sender, failing.status, failing)
         except Exception as error:  # noqa: BLE001 - the edge: the sender gets an answer whatever comes
             telemetry.unexpected("C-STORE", error, association=sender.association)
             return status.CANNOT_UNDERSTAND

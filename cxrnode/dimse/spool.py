@@ -89,7 +89,7 @@ class Part:
         try:
             self._file = self.path.open("xb")
         except OSError as error:
-            self.refused = _refusal(error)
+            self.refused = refusal_of(error)
 
     @property
     def name(self) -> str:
@@ -163,10 +163,11 @@ class Part:
         try:
             act()
         except OSError as error:
-            self.let_go(_refusal(error))
+            self.let_go(refusal_of(error))
 
 
-def _refusal(error: OSError) -> Refused:
+def refusal_of(error: OSError) -> Refused:
+    """Turn what the disk raises into the sender's answer: try again later."""
     if error.errno in _FULL:
         hint = "see 'The disk is full' in docs/operations.md"
         return OutOfSpace("the disk is full", operation="C-STORE", hint=hint)

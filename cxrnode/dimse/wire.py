@@ -120,9 +120,11 @@ def tune(connection: socket.socket, idle_seconds: float) -> None:
 def connected(association: Association) -> socket.socket:
     """Give an association's socket. OSError where it has none any more."""
     wrapped = association.dul.socket
-    if wrapped is None or wrapped.socket is None:
+    # Read once: the thread that closes it may do so in the next moment.
+    found = wrapped.socket if wrapped is not None else None
+    if found is None:
         raise OSError("the connection is closed")
-    return wrapped.socket
+    return found
 
 
 def close_socket(association: Association) -> None:

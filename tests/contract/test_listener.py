@@ -117,6 +117,7 @@ def test_response_waits_for_receive(tmp_path, radiograph):
         (Refused("does not match", status=0xA900), 0xA900),
         (OutOfSpace(), 0xA700),
         (Retryable("database is locked"), 0xA700),
+        (OSError(5, "SENTINEL^PATIENT"), 0xA700),
         (KeyError("SENTINEL^PATIENT"), 0xC001),
     ],
 )

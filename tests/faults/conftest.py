@@ -14,11 +14,8 @@ from tests.faults.injecting import may_trace
 @pytest.fixture
 def disk(lacking: Callable[[str], None], tmp_path: Path) -> Iterator[disks.Disk]:
     """A file system of the test's own, mounted at `tmp_path/disk`."""
-    try:
-        with disks.mounted(tmp_path / "disk") as mounted:
-            yield mounted
-    except disks.NoDisk as missing:
-        lacking(f"no file system can be mounted: {missing}")
+    with disks.mounted_or(lacking, tmp_path / "disk") as mounted:
+        yield mounted
 
 
 @pytest.fixture

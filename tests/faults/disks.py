@@ -12,7 +12,7 @@ import fcntl
 import os
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,3 +107,13 @@ def _run(name: str, *arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoDisk(f"{name} is not possible here: {done.stderr.strip()}")
+
+
+@contextmanager
+def mounted_or(lacking: Callable[[str], None], folder: Path, *, megabytes: int = 64) -> Iterator[Disk]:
+    """Mount one as `mounted` does; say what is lacking where it cannot be."""
+    try:
+        with mounted(folder, megabytes=megabytes) as disk:
+            yield disk
+    except NoDisk as missing:
+        lacking(f"no file system can be mounted: {missing}")

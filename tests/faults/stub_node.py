@@ -79,6 +79,8 @@ def _forked(log: Path) -> int:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 - as the interpreter does, which does not come to its end here
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stderr.flush()
         os._exit(code)

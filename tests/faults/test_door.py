@@ -379,9 +379,9 @@ def test_sender_that_waits_for_no_answer_is_held_back(node: Serve, others: Calla
     """Two hundred objects of 1 MB, sent without reading one answer: each is answered in turn, two at most lie on the
     disk, and no memory fills, because the node does not read on while one waits."""
     before, count, most = _resident(node.pid), 200, 0
+    content = b"".join(b"".join(store(f"1.2.3.9.{n}", 1_000_000, message=n + 1)) for n in range(count))
     with Stranger(node.port, seconds=60) as hasty, ThreadPoolExecutor(1) as pool:
         hasty.associate()
-        content = b"".join(b"".join(store(f"1.2.3.9.{n}", 1_000_000, message=n + 1)) for n in range(count))
         sent = pool.submit(hasty.say, content)
         answers = []
         for _ in range(count):

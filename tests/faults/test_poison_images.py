@@ -209,7 +209,7 @@ def test_poison_images_hold_up_nobody_and_end_as_recorded_reasons(
             node.wait(lambda: node.events("child_lost"))
             node.kill()
             node.start()
-        node.wait(lambda: all_committed(node.jobs()) and len(node.jobs()) == studies)
+        node.wait(lambda: all_committed(node.jobs()) and len(node.jobs()) == studies, 900)
         assert node.echo()
         check_poisoned(node, poison, len(films), attempts_lost=killed)
         assert len(pacs.kept) == studies + len(films) - len(poison), "a report a study, a SEG a sound film"

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import peers
-from tests.faults.disks import Disk
+from tests.faults.disks import Disk, mounted_or
 from tests.faults.reckoning import drained, in_orthanc, reckon
 from tests.faults.stubbed import PATIENT, stub_serving
 from tests.faults.traffic import Films, pushing
@@ -41,21 +42,28 @@ def test_cut_power_loses_what_was_not_brought_to_disk(disk: Disk) -> None:
     assert found.get("lost") != b"content"
 
 
+@pytest.fixture
+def roomy(lacking: Callable[[str], None], tmp_path: Path) -> Iterator[Disk]:
+    """A file system that the traffic of a hundred lives does not fill."""
+    with mounted_or(lacking, tmp_path / "disk", megabytes=2000) as disk:
+        yield disk
+
+
 def test_power_cut_under_load_loses_nothing_that_was_acknowledged(
-    orthanc: peers.Orthanc, disk: Disk, tmp_path: Path, long: bool, tally: Tally
+    orthanc: peers.Orthanc, roomy: Disk, tmp_path: Path, long: bool, tally: Tally
 ) -> None:
     """Cut at random moments while modalities push and jobs run; after each the node starts on what the disk holds."""
     cuts, chance, began, fired = 100 if long else 4, random.Random(SEED), time.monotonic(), 0
     with (
-        stub_serving(tmp_path / "node", archive=orthanc, state=disk.folder / "state", **PATIENT) as node,
+        stub_serving(tmp_path / "node", archive=orthanc, state=roomy.folder / "state", **PATIENT) as node,
         pushing(node, Films(tmp_path / "films"), pause_seconds=0.5) as traffic,
     ):
         for _ in range(cuts):
             traffic.pause(chance.uniform(0, 2))
-            disk.cut_power()
-            fired += not _can_write(disk.folder)
+            roomy.cut_power()
+            fired += not _can_write(roomy.folder)
             node.kill() if node.running() else node.end()
-            disk.mend()
+            roomy.mend()
             node.start()
         traffic.finish()
         node.wait(lambda: drained(node))
