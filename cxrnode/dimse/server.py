@@ -121,10 +121,10 @@ class Server:
         _wait_while_receiving(acceptor, grace_seconds)
         for visit in acceptor.house.places.visits():
             acceptor.house.turn_out(visit, STOPPING)
-        _join(acceptor.active_associations, _ABORT_SECONDS)
+        join(acceptor.active_associations, _ABORT_SECONDS)
         for association in acceptor.active_associations:
             close_socket(association)
-        _join(acceptor.active_associations, _ABORT_SECONDS)
+        join(acceptor.active_associations, _ABORT_SECONDS)
 
     def _handshakes(self) -> Handshakes | None:
         tls = self._securing.tls
@@ -155,7 +155,15 @@ def _entity(ae_title: str, limits: Limits, calling_ae_titles: Sequence[str]) -> 
     return entity
 
 
-def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
+def join(threads: Sequence[threading.Thread], seconds: float) -> None:
+    """Wait until they have ended, for so long at most; also for one that is just being started."""
     deadline = time.monotonic() + seconds
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        while True:
+            try:
+                thread.join(max(0.0, deadline - time.monotonic()))
+                break
+            except RuntimeError:  # `threading.enumerate` gives those, too, that do not run yet
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(_LOOK_AGAIN_SECONDS)
