@@ -280,9 +280,11 @@ def test_the_end_of_a_certificate_is_told_beforehand(tmp_path: Path, hospital: A
         says = "our certificate ends in 10 days"
         assert node.events("certificate_ends")[0]["reason"] == says
         node.wait(lambda: node.health()[0] == 200, 30)
-        assert node.health()[1]["dependencies"]["certificates"] == {"ok": False, "detail": says}
+        hint = "see 'TLS with a peer fails' in docs/operations.md"
+        assert node.health()[1]["dependencies"]["certificates"] == {"ok": False, "detail": says, "hint": hint}
         check = node.cli("check")
         assert check.returncode == 1 and f"FAIL  certificates: {says}" in check.stdout
+        assert node.cli("status").stdout.count(says) == 1
         assert f"ATTENTION: {says}" in node.cli("status").stdout
         assert node.echo()
 
