@@ -58,7 +58,7 @@ def status(json: Json = False) -> None:
     condition, silent = _condition(holder) if running and holder and holder.port else ({}, "")
     if json:
         held_by = asdict(holder) if holder else None
-        parts = {name: asdict(one) for name, one in condition.items()}
+        parts = {name: {"ok": one.ok, "detail": one.detail, "hint": one.hint} for name, one in condition.items()}
         say_json({**asdict(counts), "paused": paused, "running": running, "holder": held_by, "condition": parts})
         return
     who = f" ({holder})" if holder else ""
