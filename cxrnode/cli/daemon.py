@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,11 +37,9 @@ def serve() -> None:
     if seen:
         telemetry.tell(telemetry.Event.FOLDER_OPEN, logging.WARNING, reason=seen, hint=discretion.HINT)
     node = Node(in_force)
-    stop = apart(node.engine.stopped.set)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    # `systemctl reload`: new certificates.
-    signal.signal(signal.SIGHUP, apart(node.reload))
+    stop = node.engine.stopped.set
+    # SIGHUP is `systemctl reload`: new certificates.
+    heed({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: node.reload})
     node.start()
     try:
         node.wait()
@@ -53,20 +49,27 @@ def serve() -> None:
             _leave(sys.exception())
 
 
-def apart(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
-    """Give a signal's handler that has `act` done in a thread of its own.
+def heed(acts: Mapping[int, Callable[[], None]]) -> None:
+    """Have done what each signal asks for, in a thread of its own, whatever the main thread does. May be called once.
 
-    A handler interrupts any line of the main thread, also one that holds the lock that `act` waits for (that of an
-    Event is not reentrant): the node would never stop. Putting into a SimpleQueue is reentrant.
+    A handler of Python's waits for the main thread to come to itself, and that may never be: the thread sleeps in a
+    lock, and another one took the signal, or it came in the moment of falling asleep. It also interrupts any line, one
+    that holds the lock that the act waits for, too. What the interpreter writes to this pipe as the signal comes waits
+    for nobody.
     """
-    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def answer() -> None:
-        while asked.get():
-            act()
+        while True:
+            for number in os.read(reader, 64):
+                if number in acts:
+                    acts[number]()
 
     threading.Thread(target=answer, name="signals", daemon=True).start()
-    return lambda number, frame: asked.put(number)
+    for number in acts:
+        signal.signal(number, lambda number, frame: None)
 
 
 def _leave(error: BaseException | None) -> None:
